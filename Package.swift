@@ -1,0 +1,70 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Settings of every Swift target: Swift 6 language mode is the tools version's default.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny")
+]
+
+func library(
+    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
+    resources: [Resource]? = nil, plugins: [Target.PluginUsage]? = nil
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources,
+        swiftSettings: strict, plugins: plugins)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
+    .testTarget(
+        name: name + "Tests", dependencies: [.target(name: name)] + dependencies, resources: resources,
+        swiftSettings: strict)
+}
+
+let package = Package(
+    name: "vbench",
+    products: [
+        .executable(name: "vbench", targets: ["vbench"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        // System libraries and C shims.
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CElf", pkgConfig: "libelf", providers: [.apt(["libelf-dev"])]),
+        .systemLibrary(name: "CNuma", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
+        .systemLibrary(name: "CZydis", providers: [.apt(["libzydis-dev"])]),
+
+        // Guest code, compiled by the build-tool plugin and carried as bundle resources.
+        .plugin(name: "GuestBuild", capability: .buildTool()),
+        library("GuestImages", [], plugins: [.plugin(name: "GuestBuild")]),
+
+        // The house, dependencies downward only.
+        library("GuestInterface"),
+        library("Host", ["CLinux", "CNuma"]),
+        library(
+            "Machine",
+            [
+                "GuestInterface", "Host", "CElf", "CLinux",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
+        library("HardwareVMM", ["Machine", "CLinux", "CZydis"]),
+        library("Translator", ["GuestInterface", "CZydis"]),
+        library("SoftwareVMM", ["Machine", "Translator", "CLinux", "CZydis"]),
+        library("Results"),
+        library("Suite"),
+        library("Statistics"),
+        library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages"]),
+        library("Lab", ["Backends", "Suite", "Results", "Statistics", "Host"]),
+        library("Report", ["Results", "Statistics"]),
+        .executableTarget(
+            name: "vbench",
+            dependencies: [
+                "Lab", "Report", "Backends", "Suite", "Results", "Host",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,85 @@
+import Results
+
+/// A way to run a program: natively, or in a VM of some technique.
+///
+/// `run` is called in a child process of its own (see `Lab`), at most once in its life, already pinned to its CPU.
+public protocol Backend: Sendable {
+    /// Short name used in suites, on the command line and in reports.
+    static var name: BackendName { get }
+
+    /// Whether this host can run it now, and why not. Cheap; changes nothing.
+    static func availability() -> Availability
+
+    /// Runs the program to its end, its time limit or its failure. Failures are in the result, never thrown.
+    static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult
+}
+
+public enum BackendName: String, Codable, Sendable, CaseIterable {
+    case native
+    case kvm
+    case software
+}
+
+public enum Availability: Sendable, Equatable {
+    /// `detail` describes the technique found here, e.g. "KVM flavour pvm, not hardware-assisted".
+    case available(detail: String)
+    /// `reason` says what is missing, `remedy` what the person can do.
+    case unavailable(reason: String, remedy: String)
+}
+
+/// Receives what cannot wait for the end of a trial. Called on the thread that runs the guest.
+public protocol TrialObserver: Sendable {
+    /// The program has reached its first instruction.
+    func programStarted()
+    /// The program wrote to its standard output (1) or standard error (2).
+    func programWrote(stream: Int, bytes: UnsafeRawBufferPointer)
+    /// The guest kernel logged a line.
+    func kernelLogged(_ line: String)
+}
+
+/// Everything a backend needs to know to run one trial. Sent to the child as JSON.
+public struct TrialSpecification: Codable, Sendable {
+    /// Arguments; the first is the program's path in the file tree below.
+    public var arguments: [String]
+    /// `NAME=value` entries, the whole environment.
+    public var environment: [String]
+    public var workingDirectory: String
+    /// The guest's file tree; natively these are laid out under a scratch folder.
+    public var files: [GuestFile]
+    public var memoryBytes: UInt64
+    /// The trial is ended as a timeout after this long.
+    public var timeLimitSeconds: Double
+    /// Host CPU to pin to, or nil to float.
+    public var cpu: Int?
+    /// NUMA node that guest memory comes from, or nil for the local one.
+    public var numaNode: Int?
+    /// Seeds the guest's random numbers.
+    public var seed: UInt64
+    /// Backend options by name (e.g. `codeCacheBytes`), validated by the backend.
+    public var options: [String: String]
+
+    public init(arguments: [String], files: [GuestFile] = []) {
+        self.arguments = arguments
+        environment = []
+        workingDirectory = "/"
+        self.files = files
+        memoryBytes = 128 << 20
+        timeLimitSeconds = 60
+        seed = 1
+        options = [:]
+    }
+}
+
+/// A host file at a path in the guest's tree.
+public struct GuestFile: Codable, Sendable, Equatable {
+    public var hostPath: String
+    /// Absolute path in the guest.
+    public var guestPath: String
+    public var executable: Bool
+
+    public init(hostPath: String, guestPath: String, executable: Bool = false) {
+        self.hostPath = hostPath
+        self.guestPath = guestPath
+        self.executable = executable
+    }
+}

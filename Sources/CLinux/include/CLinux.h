@@ -1,0 +1,2 @@
+// C shims: what Swift cannot express of the Linux interface. One header a concern, included here.
+#pragma once
