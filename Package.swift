@@ -47,7 +47,7 @@ let package = Package(
         library(
             "Machine",
             [
-                "GuestInterface", "Host", "CElf", "CLinux",
+                "GuestInterface", "Host", "CElf", "CLinux", "CNuma",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
         library("HardwareVMM", ["Machine", "CLinux", "CZydis"]),

@@ -6,7 +6,7 @@
 /// SS/DS/ES = 0x18 (flat data), no IDT, no TSS: the kernel loads its own.
 ///
 /// All fields are little-endian at natural alignment; the size is 160 bytes. Addresses are guest-physical.
-public struct BootInfo {
+public struct BootInfo: BitwiseCopyable {
     /// "VBENCHBI" read as a little-endian 64-bit number.
     public static let magicValue: UInt64 = 0x4942_4843_4E45_4256
     public static let currentVersion: UInt32 = 1

@@ -9,7 +9,7 @@
 /// does not fit is dropped and counted in `dropped`.
 ///
 /// The guest is hostile: a host reads the header once into its own memory and checks every length.
-public struct MailboxHeader {
+public struct MailboxHeader: BitwiseCopyable {
     /// "VBENCHMB" read as a little-endian 64-bit number.
     public static let magicValue: UInt64 = 0x424D_4843_4E45_4256
     public static let bytes: UInt64 = 64
@@ -26,7 +26,7 @@ public struct MailboxHeader {
     public init() {}
 }
 
-public struct MailboxRecordHeader {
+public struct MailboxRecordHeader: BitwiseCopyable {
     public static let bytes: UInt64 = 16
 
     /// A `MailboxRecordKind` value.
@@ -74,7 +74,7 @@ public enum BootPhase {
 }
 
 /// Payload of `programExit`. Counts are over the whole life of the guest.
-public struct ProgramExitRecord {
+public struct ProgramExitRecord: BitwiseCopyable {
     /// Status as `wait4` gives it (exit code in bits 8–15, or the signal in bits 0–6).
     public var status: Int32 = 0
     public var reserved: UInt32 = 0
@@ -93,7 +93,7 @@ public struct ProgramExitRecord {
     public init() {}
 }
 
-public struct SystemCallCountRecord {
+public struct SystemCallCountRecord: BitwiseCopyable {
     public var number: UInt32 = 0
     public var reserved: UInt32 = 0
     public var count: UInt64 = 0
@@ -102,7 +102,7 @@ public struct SystemCallCountRecord {
 }
 
 /// Payload of `kernelPanic`; `textLength` bytes of UTF-8 follow.
-public struct KernelPanicRecord {
+public struct KernelPanicRecord: BitwiseCopyable {
     public var vector: UInt32 = 0
     public var errorCode: UInt32 = 0
     public var rip: UInt64 = 0

@@ -1,2 +1,4 @@
 // C shims: what Swift cannot express of the Linux interface. One header a concern, included here.
 #pragma once
+#include "CLinuxMemory.h"
+#include "CLinuxTSC.h"
