@@ -35,7 +35,7 @@ public struct TrialResult: Codable, Sendable, Equatable {
 }
 
 /// How a trial ended.
-public enum TrialStatus: Codable, Sendable, Equatable {
+public enum TrialStatus: Sendable, Equatable {
     /// The program ended by itself with this exit code.
     case exited(code: Int32)
     /// The program was ended by this signal number.
@@ -46,7 +46,7 @@ public enum TrialStatus: Codable, Sendable, Equatable {
 
 /// Why a trial gave no result, and what is known of it.
 public struct TrialFailure: Codable, Sendable, Equatable {
-    public enum Kind: String, Codable, Sendable {
+    public enum Kind: String, Codable, Sendable, CaseIterable {
         /// The backend cannot run here.
         case unavailable
         /// The specification cannot be run (no such program, not a static ELF, too little memory …).
@@ -86,6 +86,9 @@ public struct Sample: Codable, Sendable, Equatable {
     public var nanoseconds: Double
     /// Operations done in that time.
     public var operations: UInt64
+
+    /// Time of one operation; the whole round where no operations were counted.
+    public var nanosecondsPerOperation: Double { nanoseconds / Double(max(1, operations)) }
 
     public init(phase: String, nanoseconds: Double, operations: UInt64) {
         self.phase = phase
