@@ -35,6 +35,7 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CElf", pkgConfig: "libelf", providers: [.apt(["libelf-dev"])]),
         .systemLibrary(name: "CNuma", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
+        .systemLibrary(name: "CMd", pkgConfig: "libmd", providers: [.apt(["libmd-dev"])]),
         .systemLibrary(name: "CZydis", providers: [.apt(["libzydis-dev"])]),
 
         // Guest code, compiled by the build-tool plugin and carried as bundle resources.
@@ -56,7 +57,7 @@ let package = Package(
         library("Results"),
         library("Suite"),
         library("Statistics"),
-        library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages"]),
+        library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages", "CMd"]),
         library("Lab", ["Backends", "Suite", "Results", "Statistics", "Host"]),
         library("Report", ["Results", "Statistics"]),
         .executableTarget(

@@ -123,7 +123,8 @@ struct Arguments {
         return byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") ? UInt64(byte - UInt8(ascii: "0")) : nil
     }
 
-    private func reject(_ name: StaticString, _ text: UnsafeMutablePointer<CChar>, _ range: ClosedRange<UInt64>) -> Never
+    private func reject(_ name: StaticString, _ text: UnsafeMutablePointer<CChar>, _ range: ClosedRange<UInt64>)
+        -> Never
     {
         var message = Text()
         message.append(name)

@@ -1,0 +1,2 @@
+// libmd: message digests (Debian package libmd-dev).
+#include <sha2.h>
