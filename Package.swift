@@ -57,13 +57,13 @@ let package = Package(
         library("Results"),
         library("Suite"),
         library("Statistics"),
-        library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages", "CMd"]),
-        library("Lab", ["Backends", "Suite", "Results", "Statistics", "Host"]),
+        library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages", "CLinux", "CMd"]),
+        library("Lab", ["Backends", "Suite", "Results", "Statistics", "Host", "CLinux"]),
         library("Report", ["Results", "Statistics"]),
         .executableTarget(
             name: "vbench",
             dependencies: [
-                "Lab", "Report", "Backends", "Suite", "Results", "Host",
+                "Lab", "Report", "Backends", "Suite", "Results", "Host", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

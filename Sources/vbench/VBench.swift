@@ -1,6 +1,61 @@
 import ArgumentParser
+import Lab
 
 @main
 struct VBench: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "vbench", abstract: "VMM performance analysis and benchmark suite.")
+    static let configuration = CommandConfiguration(
+        commandName: "vbench",
+        abstract: "What virtualization costs a workload, where the cost comes from, and what neighbours add to it.",
+        discussion: """
+            vbench runs the same static Linux program natively, in a VM of its KVM VMM and in a VM of its \
+            binary-translation VMM, counts and times every exit, and writes reports a person can look at and a CI \
+            gate can act on.
+
+            Examples:
+              vbench doctor                               what this host offers, and what is missing
+              vbench run Workloads/suites/quick.json      run a suite
+              vbench exec --backend software -- ./hello   one program in a fresh VM
+              vbench compare base/report.json new/report.json --max-regression 5%
+
+            Exit codes:
+              0        success
+              1        run: some trials failed; compare: a regression
+              2, 3     compare: unusable input; too noisy to decide
+              64       wrong usage
+              65, 66   the suite is invalid; cannot be read
+              69       a required backend is not available
+              70       a fault of vbench itself
+              73, 74   the output cannot be created; writing it failed (disk full)
+              124-127  exec: time limit; machine failed; program cannot be run; not found
+              128+n    ended by signal n (130: Ctrl-C; what was measured is written)
+            """,
+        version: "vbench \(VBenchVersion.current)",
+        subcommands: [
+            ExecCommand.self, TrialChildCommand.self,
+        ])
+
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+        } catch {
+            // A gate must not take wrong usage for a verdict: `compare` has 2 for it.
+            if arguments.first == "compare" && exitCode(for: error) == .validationFailure {
+                Terminal.complain(fullMessage(for: error))
+                exit(withError: ExitStatus.compareUnusable)
+            }
+            exit(withError: error)
+        }
+    }
+}
+
+/// The inside of a trial; `vbench` starts it for itself.
+struct TrialChildCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: TrialChild.subcommand, abstract: "Runs one trial (used by vbench itself).", shouldDisplay: false)
+
+    func run() throws {
+        throw ExitCode(TrialChild.main())
+    }
 }

@@ -1,4 +1,5 @@
 // C shims: what Swift cannot express of the Linux interface. One header a concern, included here.
 #pragma once
 #include "CLinuxMemory.h"
+#include "CLinuxProcess.h"
 #include "CLinuxTSC.h"

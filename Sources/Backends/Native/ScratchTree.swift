@@ -1,0 +1,73 @@
+import FoundationEssentials
+import Glibc
+import Results
+
+/// The program's file tree, laid out in a private folder of the host; removed with its owner.
+final class ScratchTree {
+    /// The folder that stands for `/`.
+    let root: String
+
+    /// Copies `files` to their places under a new folder in `TMPDIR` (else `/tmp`).
+    ///
+    /// Copies, not links: a program may write to its files, and every trial starts from the same tree.
+    init(files: [GuestFile], workingDirectory: String) throws(SystemError) {
+        let parent = ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
+        var template = Array("\(parent)/vbench-native-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw SystemError("create a scratch folder in \(parent)") }
+        root = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        chmod(root, 0o755)
+        try makeDirectory("/tmp", mode: 0o1777)
+        try makeDirectory(workingDirectory)
+        for file in files { try place(file) }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: root) }
+
+    /// Where a path of the program's tree lies on the host. `..` does not lead out of the tree.
+    func hostPath(_ guestPath: String) -> String {
+        var parts: [Substring] = []
+        for part in guestPath.split(separator: "/") where part != "." {
+            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+        }
+        return parts.isEmpty ? root : root + "/" + parts.joined(separator: "/")
+    }
+
+    /// Creates an empty file in the tree.
+    func createFile(_ guestPath: String) throws(SystemError) {
+        try makeDirectory(parent(of: guestPath))
+        _ = try Descriptor(opening: hostPath(guestPath), flags: O_WRONLY | O_CREAT | O_TRUNC)
+    }
+
+    private func parent(of guestPath: String) -> String {
+        guestPath.lastIndex(of: "/").map { String(guestPath[..<$0]) } ?? "/"
+    }
+
+    private func makeDirectory(_ guestPath: String, mode: mode_t = 0o755) throws(SystemError) {
+        let path = hostPath(guestPath)
+        guard path != root else { return }
+        var end = path.index(path.startIndex, offsetBy: root.count + 1)
+        while true {
+            end = path[end...].firstIndex(of: "/") ?? path.endIndex
+            let prefix = String(path[..<end])
+            if mkdir(prefix, 0o755) != 0 && errno != EEXIST { throw SystemError("create folder \(prefix)") }
+            if end == path.endIndex { break }
+            end = path.index(after: end)
+        }
+        if mode != 0o755 { chmod(path, mode) }
+    }
+
+    private func place(_ file: GuestFile) throws(SystemError) {
+        try makeDirectory(parent(of: file.guestPath))
+        let target = hostPath(file.guestPath)
+        let source = try Descriptor(opening: file.hostPath, flags: O_RDONLY)
+        let copy = try Descriptor(
+            opening: target, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: file.executable ? 0o755 : 0o644)
+        while true {
+            let bytes = try source.read(upTo: 1 << 20) ?? []
+            if bytes.isEmpty { break }
+            do { try copy.write(bytes) } catch {
+                throw SystemError("write \(target)", code: error.code)
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+import ArgumentParser
+import Backends
+import FoundationEssentials
+import Glibc
+import Lab
+import Results
+
+struct ExecCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "exec",
+        abstract: "Run one static Linux program in a fresh VM.",
+        discussion: """
+            PROGRAM is a file of this host; it is put at the same path into the VM's file tree. Its output goes to \
+            standard output and standard error as it comes, and its exit code is passed on.
+
+            Examples:
+              vbench exec --backend kvm -- /bin/busybox uname -a
+              vbench exec --backend software --file words.txt:/words.txt -- /bin/busybox sort /words.txt
+              vbench exec --backend native --exits -- /bin/busybox sha256sum /bin/busybox
+
+            Exit codes: the program's own, or
+              124    the time limit was reached
+              125    the machine failed (backend unavailable, guest kernel panic, VMM failure)
+              126    PROGRAM cannot be run: not a static x86-64 Linux ELF file
+              127    PROGRAM was not found
+              128+n  the program was ended by signal n
+            """)
+
+    @Option(help: "How to run it: \(BackendName.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var backend: BackendName
+
+    @Option(name: .customLong("file"), help: "A host file to put into the VM's tree. Repeatable.")
+    var files: [FileMapping] = []
+
+    @Option(
+        name: .customLong("env"), help: ArgumentHelp("An environment variable. Repeatable.", valueName: "name=value"))
+    var environment: [Assignment] = []
+
+    @Option(help: ArgumentHelp("Guest memory, e.g. 256MiB.", valueName: "size"))
+    var memory = ByteCount(bytes: 256 << 20)
+
+    @Option(help: ArgumentHelp("End the program after this long.", valueName: "seconds"))
+    var timeLimit = 600.0
+
+    @Option(help: ArgumentHelp("CPU to pin to (default: not pinned).", valueName: "number"))
+    var cpu: Int?
+
+    @Option(help: ArgumentHelp("File that is the program's standard input.", valueName: "file"))
+    var stdin: String?
+
+    @Option(help: ArgumentHelp("Working directory in the VM's tree.", valueName: "path"))
+    var directory = "/"
+
+    @Option(help: "Seed of the guest's random numbers.")
+    var seed: UInt64 = 1
+
+    @Option(name: .customLong("option"), help: ArgumentHelp("A backend option. Repeatable.", valueName: "name=value"))
+    var options: [Assignment] = []
+
+    @Flag(help: "Print the exit ledger and counters to standard error at the end.")
+    var exits = false
+
+    @Argument(parsing: .postTerminator, help: ArgumentHelp("The program and its arguments.", valueName: "program"))
+    var command: [String] = []
+
+    func validate() throws {
+        guard !command.isEmpty else { throw ValidationError("Missing program: vbench exec … -- PROGRAM ARGS…") }
+        guard timeLimit > 0, timeLimit.isFinite else { throw ValidationError("--time-limit must be above 0 seconds.") }
+        guard directory.hasPrefix("/") else { throw ValidationError("--directory must be an absolute path.") }
+    }
+
+    func run() throws {
+        let specification = try makeSpecification()
+        let interrupts = try Interrupts()
+        let supervisor = Supervisor(interrupts: interrupts)
+        let result = supervisor.run(backend, specification, passesOutput: true)
+        if let signal = interrupts.signal { throw ExitStatus.signal(signal) }
+        if exits { Terminal.complain(TrialSummary.text(result)) }
+        try finish(result)
+    }
+
+    private func makeSpecification() throws -> TrialSpecification {
+        switch BackendRegistry.backend(backend)?.availability() {
+        case .available: break
+        case .unavailable(let reason, let remedy):
+            throw complaint(
+                "backend \(backend.rawValue) is not available: \(reason) (\(remedy))", ExitStatus.execMachineFailed)
+        case nil: throw complaint("this build has no backend \(backend.rawValue)", ExitStatus.execMachineFailed)
+        }
+        let path = Self.absolute(command[0])
+        do { _ = try ProgramFile(checking: path) } catch {
+            if case .missing = error { throw complaint("\(error)", ExitStatus.execNotFound) }
+            throw complaint("\(error)", ExitStatus.execCannotRun)
+        }
+        var guestFiles = [GuestFile(hostPath: path, guestPath: path, executable: true)]
+        for file in files {
+            for found in try Self.expand(file) where found.guestPath != path { guestFiles.append(found) }
+        }
+        if let stdin {
+            guestFiles += try Self.expand(host: stdin, guest: "/.vbench/stdin")
+        }
+        var specification = TrialSpecification(arguments: [path] + command.dropFirst(), files: guestFiles)
+        specification.environment = environment.map { "\($0.name)=\($0.value)" }
+        if !environment.contains(where: { $0.name == "PATH" }) {
+            specification.environment.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        }
+        specification.workingDirectory = directory
+        specification.memoryBytes = memory.bytes
+        specification.timeLimitSeconds = timeLimit
+        specification.cpu = cpu
+        specification.seed = seed
+        specification.options = Dictionary(options.map { ($0.name, $0.value) }) { _, last in last }
+        return specification
+    }
+
+    /// Passes on how the program ended.
+    private func finish(_ result: TrialResult) throws {
+        switch result.status {
+        case .exited(let code): throw ExitCode(code & 0xFF)
+        case .signaled(let signal):
+            Terminal.complain("vbench: the program was ended by \(SignalName.of(signal))")
+            throw ExitStatus.signal(signal)
+        case .failed(let failure):
+            Terminal.complain("vbench: \(failure.message)")
+            for line in failure.diagnosis { Terminal.complain("  \(line)") }
+            switch failure.kind {
+            case .timeout: throw ExitStatus.execTimeout
+            case .invalid: throw ExitStatus.execCannotRun
+            default: throw ExitStatus.execMachineFailed
+            }
+        }
+    }
+
+    private func complaint(_ message: String, _ code: ExitCode) -> ExitCode {
+        Terminal.complain("vbench: \(message)")
+        return code
+    }
+
+    private static func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    }
+
+    private static func expand(_ file: FileMapping) throws -> [GuestFile] {
+        try expand(host: file.host, guest: file.guest)
+    }
+
+    /// The file, or every file below the folder.
+    private static func expand(host: String, guest: String) throws -> [GuestFile] {
+        var status = stat()
+        guard stat(host, &status) == 0 else {
+            Terminal.complain("vbench: --file \(host): \(String(cString: strerror(errno)))")
+            throw ExitStatus.execCannotRun
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG:
+            guard access(host, R_OK) == 0 else { fallthrough }
+            return [
+                GuestFile(hostPath: absolute(host), guestPath: guest, executable: status.st_mode & S_IXUSR != 0)
+            ]
+        case S_IFDIR:
+            return try FileManager.default.contentsOfDirectory(atPath: host).sorted().flatMap {
+                try expand(host: "\(host)/\($0)", guest: "\(guest)/\($0)")
+            }
+        default:
+            Terminal.complain("vbench: --file \(host): not a readable file or folder")
+            throw ExitStatus.execCannotRun
+        }
+    }
+}
