@@ -63,7 +63,7 @@ let package = Package(
         .executableTarget(
             name: "vbench",
             dependencies: [
-                "Lab", "Report", "Backends", "Suite", "Results", "Host", "CLinux",
+                "Lab", "Report", "Backends", "Suite", "Results", "Host", "GuestImages", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

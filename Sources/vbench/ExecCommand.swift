@@ -2,6 +2,7 @@ import ArgumentParser
 import Backends
 import FoundationEssentials
 import Glibc
+import GuestImages
 import Lab
 import Results
 
@@ -10,12 +11,14 @@ struct ExecCommand: ParsableCommand {
         commandName: "exec",
         abstract: "Run one static Linux program in a fresh VM.",
         discussion: """
-            PROGRAM is a file of this host; it is put at the same path into the VM's file tree. Its output goes to \
+            PROGRAM is a file of this host, put at the same path into the VM's file tree, or the bare name of a program \
+            that comes with vbench (`vbench list`). Its output goes to \
             standard output and standard error as it comes, and its exit code is passed on.
 
             Examples:
               vbench exec --backend kvm -- /bin/busybox uname -a
               vbench exec --backend software --file words.txt:/words.txt -- /bin/busybox sort /words.txt
+              vbench exec --backend kvm --exits -- null-syscall --rounds 3
               vbench exec --backend native --exits -- /bin/busybox sha256sum /bin/busybox
 
             Exit codes: the program's own, or
@@ -87,19 +90,19 @@ struct ExecCommand: ParsableCommand {
                 "backend \(backend.rawValue) is not available: \(reason) (\(remedy))", ExitStatus.execMachineFailed)
         case nil: throw complaint("this build has no backend \(backend.rawValue)", ExitStatus.execMachineFailed)
         }
-        let path = Self.absolute(command[0])
+        let (path, guestPath) = try Self.program(command[0])
         do { _ = try ProgramFile(checking: path) } catch {
             if case .missing = error { throw complaint("\(error)", ExitStatus.execNotFound) }
             throw complaint("\(error)", ExitStatus.execCannotRun)
         }
-        var guestFiles = [GuestFile(hostPath: path, guestPath: path, executable: true)]
+        var guestFiles = [GuestFile(hostPath: path, guestPath: guestPath, executable: true)]
         for file in files {
-            for found in try Self.expand(file) where found.guestPath != path { guestFiles.append(found) }
+            for found in try Self.expand(file) where found.guestPath != guestPath { guestFiles.append(found) }
         }
         if let stdin {
             guestFiles += try Self.expand(host: stdin, guest: "/.vbench/stdin")
         }
-        var specification = TrialSpecification(arguments: [path] + command.dropFirst(), files: guestFiles)
+        var specification = TrialSpecification(arguments: [guestPath] + command.dropFirst(), files: guestFiles)
         specification.environment = environment.map { "\($0.name)=\($0.value)" }
         if !environment.contains(where: { $0.name == "PATH" }) {
             specification.environment.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -134,6 +137,15 @@ struct ExecCommand: ParsableCommand {
     private func complaint(_ message: String, _ code: ExitCode) -> ExitCode {
         Terminal.complain("vbench: \(message)")
         return code
+    }
+
+    /// The program's file and its place in the guest: a file of this host, or a program of vbench by its bare name.
+    private static func program(_ name: String) throws -> (host: String, guest: String) {
+        if !name.contains("/"), access(name, F_OK) != 0, let image = try GuestImages.program(named: name) {
+            return (image, "/bin/" + name)
+        }
+        let path = absolute(name)
+        return (path, path)
     }
 
     private static func absolute(_ path: String) -> String {

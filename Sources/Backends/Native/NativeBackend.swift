@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import GuestInterface
+import Host
 import Results
 
 /// The program as an ordinary Linux process: the base line of every comparison.
@@ -118,8 +119,19 @@ private struct NativeTrial {
             result.countersUnavailable["native.entryStop"] =
                 "tracing is forbidden here: program time includes the end of execve"
         }
-        streams.finish(&result)
+        streams.finish(into: &result)
+        try readRecords(into: &result)
         return result
+    }
+
+    /// Takes the records that the program left in its file.
+    private func readRecords(into result: inout TrialResult) throws {
+        let file = try Descriptor(opening: tree.hostPath(Self.recordsPath), flags: O_RDONLY | O_NOFOLLOW)
+        var records = ProgramRecords(tscHertz: TimestampCounter.hertz)
+        while let bytes = try file.read(upTo: 1 << 16), !bytes.isEmpty {
+            bytes.withUnsafeBytes { records.append($0) }
+        }
+        records.finish(into: &result)
     }
 
     /// Waits for the end of the program and takes its output. True at the time limit.
