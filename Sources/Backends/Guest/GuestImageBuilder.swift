@@ -1,0 +1,76 @@
+import Foundation
+import GuestInterface
+import Machine
+import Results
+
+/// Makes the file tree that a guest boots with: the trial's files, its job and a records device for it.
+public struct GuestImageBuilder {
+    /// Why the trial cannot be put into a guest. The message is for the person who wrote the trial.
+    public struct Failure: Error, Equatable, CustomStringConvertible {
+        public var description: String
+    }
+
+    private let specification: TrialSpecification
+
+    public init(_ specification: TrialSpecification) { self.specification = specification }
+
+    /// The newc cpio archive.
+    ///
+    /// - Throws: `Failure` when the program is missing or unfit, or a file cannot be read or placed.
+    public func initrd() throws(Failure) -> [UInt8] {
+        let program = try checkedProgram()
+        var archive = CpioArchive()
+        do {
+            try archive.addDirectory("/tmp", mode: 0o1777)
+            try archive.addDirectory("/dev")
+            try archive.addFile("\(Job.path)", contents: job())
+            for file in specification.files {
+                try archive.addFile(
+                    file.guestPath, contents: contents(of: file),
+                    mode: file.executable || file == program ? 0o755 : 0o644)
+            }
+            try archive.addDirectory(specification.workingDirectory)
+        } catch let error as Failure {
+            throw error
+        } catch {
+            throw Failure(description: "\(error)")
+        }
+        return archive.finished()
+    }
+
+    /// The file of the program, found in the tree and fit to run.
+    private func checkedProgram() throws(Failure) -> GuestFile {
+        guard let path = specification.arguments.first else { throw Failure(description: "no program given") }
+        guard let file = specification.files.first(where: { $0.guestPath == path }) else {
+            throw Failure(description: "\(path) is not in the program's file tree: give it with --file HOST:\(path)")
+        }
+        do { _ = try ProgramFile(checking: file.hostPath) } catch { throw Failure(description: "\(error)") }
+        return file
+    }
+
+    private func contents(of file: GuestFile) throws(Failure) -> [UInt8] {
+        do { return [UInt8](try Data(contentsOf: URL(filePath: file.hostPath))) } catch {
+            throw Failure(description: "\(file.hostPath) cannot be read: \(error.localizedDescription)")
+        }
+    }
+
+    /// The job file (syntax: `GuestInterface.Job`).
+    private func job() throws(Failure) -> [UInt8] {
+        let variable = "\(Job.recordsVariable)="
+        let environment =
+            specification.environment.filter { !$0.hasPrefix(variable) } + [variable + "\(Job.recordsPath)"]
+        var bytes: [UInt8] = []
+        let strings =
+            ["\(specification.arguments.count)", "\(environment.count)", specification.workingDirectory]
+            + specification.arguments + environment
+        for string in strings {
+            guard !string.utf8.contains(0) else {
+                throw Failure(
+                    description: "\(string.debugDescription): arguments and environment cannot hold zero bytes")
+            }
+            bytes += string.utf8
+            bytes.append(0)
+        }
+        return bytes
+    }
+}
