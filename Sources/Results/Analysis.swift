@@ -127,14 +127,14 @@ public struct MetricAnalysis: Codable, Sendable, Equatable {
 
 /// Rounds at the start of trials that did not count.
 public struct WarmupAnalysis: Codable, Sendable, Equatable {
-    /// `MSER-5`, `discard` or `none`.
+    /// `MSER`, `discard` or `none`.
     public var method: String
     /// Most rounds left out in any trial.
     public var maximumRounds: Int
     /// Rounds left out and rounds there were, over all trials.
     public var discardedRounds: Int
     public var totalRounds: Int
-    /// Trials whose warm-up did not end: half of the rounds or more would have to go, so all were kept.
+    /// Trials that did not settle in the first half of their rounds; all of their rounds were kept.
     public var unsettledTrials: Int
 
     public init(method: String, maximumRounds: Int, discardedRounds: Int, totalRounds: Int, unsettledTrials: Int) {

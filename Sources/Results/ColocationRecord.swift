@@ -34,7 +34,7 @@ public struct PlacementRecord: Codable, Sendable, Equatable {
     public var trials: [ColocationTrial]
     /// Why it has no trials, e.g. a host with one CPU.
     public var skipped: String?
-    /// Computed from the trials; nil until then.
+    /// Computed from the trials by `RunReport.analyze()` of Report; nil until then.
     public var analysis: PlacementAnalysis?
 
     public init(placement: Placement, plannedTrials: Int, trials: [ColocationTrial] = [], skipped: String? = nil) {

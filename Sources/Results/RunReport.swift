@@ -145,7 +145,7 @@ public struct CellRecord: Codable, Sendable, Equatable {
     public var trials: [TrialRecord]
     /// Why it has no trials at all, e.g. an unavailable backend.
     public var skipped: String?
-    /// Computed from the trials; nil until then.
+    /// Computed from the trials by `RunReport.analyze()` of Report; nil until then.
     public var analysis: CellAnalysis?
 
     public init(
