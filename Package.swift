@@ -58,7 +58,8 @@ let package = Package(
         library("Suite"),
         library("Statistics"),
         library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages", "CLinux", "CMd"]),
-        library("Lab", ["Backends", "Suite", "Results", "Statistics", "Host", "CLinux"]),
+        library(
+            "Lab", ["Backends", "Suite", "Results", "Statistics", "Host", "GuestImages", "GuestInterface", "CLinux"]),
         library("Report", ["Results", "Statistics"]),
         .executableTarget(
             name: "vbench",

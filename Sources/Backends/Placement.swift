@@ -11,12 +11,18 @@ public enum Placement {
 
     /// Pins the calling thread, and threads it starts later, to one CPU.
     public static func pin(to cpu: Int) throws(SystemError) {
-        guard allowedCPUs.contains(cpu) else {
-            throw SystemError(
-                "pin to CPU \(cpu) (allowed: \(allowedCPUs.map(String.init).joined(separator: ", ")))", code: 22)
-        }
+        let allowed = allowedCPUs.map(String.init).joined(separator: ", ")
         let status = clinux_pin_to_cpu(Int32(cpu))
-        guard status == 0 else { throw SystemError("pin to CPU \(cpu)", code: status) }
+        guard status == 0 else {
+            throw SystemError("pin to CPU \(cpu) (this process may use \(allowed))", code: status)
+        }
+    }
+
+    /// Whether this process may use a CPU that it was not given, e.g. an isolated one.
+    public static func canRun(on cpu: Int) -> Bool {
+        let before = allowedCPUs.map(Int32.init)
+        guard clinux_pin_to_cpu(Int32(cpu)) == 0 else { return false }
+        return clinux_run_on_cpus(before, Int32(before.count)) == 0
     }
 
     /// Moves the calling thread to the other CPUs it was given; stays when there is no other.

@@ -35,6 +35,7 @@ final class ChildProcess {
     private let errors: Descriptor?
     private let ending: Descriptor
     private let slot: Int32
+    /// The child's TMPDIR, removed after it whatever happened.
     private let scratch: String
     private var frames = FrameReader()
     private var reported: TrialResult?
@@ -56,7 +57,7 @@ final class ChildProcess {
     {
         self.order = order
         self.slot = Int32(slot)
-        scratch = try Self.makeScratch()
+        scratch = try TemporaryFolder.make("vbench-trial")
         let input = try Pipe()
         let eventPipe = try Pipe()
         let errorPipe = order.passesOutput ? nil : try Pipe()
@@ -204,14 +205,6 @@ final class ChildProcess {
     }
 
     // MARK: Starting
-
-    /// A private folder for the child's files: its TMPDIR, removed after it whatever happened.
-    private static func makeScratch() throws(SystemError) -> String {
-        let parent = ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
-        var template = Array("\(parent)/vbench-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw SystemError("create a scratch folder in \(parent)") }
-        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
 
     /// Starts the child in a session of its own, with default signal handling and exactly these descriptors.
     private static func spawn(

@@ -37,38 +37,58 @@ public final class Supervisor {
         }
     }
 
-    /// Runs a victim beside an aggressor: the aggressor's program is running before the victim's machine starts, and
-    /// must still be running when the victim ends.
+    /// What a victim and its neighbour did.
+    public struct NeighbourResult: Sendable {
+        public var victim: TrialResult
+        /// Every run of the aggressor beside the victim; the last was ended with it (`cancelled`).
+        public var aggressors: [TrialResult]
+    }
+
+    /// Runs a victim beside an aggressor. The aggressor's program is running before the victim's machine starts, and is
+    /// started again whenever it ends, for as long as the victim runs. An aggressor that fails makes the victim's result
+    /// a failure: its time would not be that of a victim.
     public func run(
         victim: TrialSpecification, aggressor: TrialSpecification, backend: BackendName
-    ) -> TrialResult {
+    ) -> NeighbourResult {
+        var ended: [TrialResult] = []
         do {
-            let neighbour = try start(backend, aggressor, slot: 1, passesOutput: false)
+            var neighbour = try start(backend, aggressor, slot: 1, passesOutput: false)
             defer { neighbour.cancel() }
             wait(for: [neighbour]) { neighbour.programHasStarted || neighbour.result != nil }
-            if isInterrupted { return .failure(.cancelled, "cancelled") }
-            if let early = neighbour.result { return Self.aggressorFailure(early, "before the victim started") }
-            let child = try start(backend, victim, slot: 0, passesOutput: false)
-            wait(for: [child, neighbour]) { child.result != nil }
-            child.cancel()
-            neighbour.advance()
-            if let early = neighbour.result, child.result?.failureKind != .cancelled {
-                return Self.aggressorFailure(early, "before the victim did")
+            if isInterrupted { return NeighbourResult(victim: .failure(.cancelled, "cancelled"), aggressors: []) }
+            if let early = neighbour.result, !early.isSuccess {
+                return NeighbourResult(victim: Self.aggressorFailure(early), aggressors: [early])
             }
-            return child.result ?? .failure(.internalError, "the child has no result")
+            let child = try start(backend, victim, slot: 0, passesOutput: false)
+            defer { child.cancel() }
+            while true {
+                wait(for: [child, neighbour]) { child.result != nil || neighbour.result != nil }
+                if child.result != nil || isInterrupted { break }
+                guard let result = neighbour.result else { break }
+                ended.append(result)
+                guard result.isSuccess else {
+                    return NeighbourResult(victim: Self.aggressorFailure(result), aggressors: ended)
+                }
+                neighbour = try start(backend, aggressor, slot: 1, passesOutput: false)
+            }
+            child.cancel()
+            neighbour.cancel()
+            ended.append(neighbour.result ?? .failure(.internalError, "the child has no result"))
+            return NeighbourResult(
+                victim: child.result ?? .failure(.internalError, "the child has no result"), aggressors: ended)
         } catch {
-            return .failure(.internalError, "\(error)")
+            return NeighbourResult(victim: .failure(.internalError, "\(error)"), aggressors: ended)
         }
     }
 
-    private static func aggressorFailure(_ result: TrialResult, _ when: String) -> TrialResult {
+    private static func aggressorFailure(_ result: TrialResult) -> TrialResult {
         switch result.status {
         case .failed(let failure):
-            .failure(failure.kind, "the aggressor failed \(when): \(failure.message)", failure.diagnosis)
+            .failure(failure.kind, "the aggressor failed: \(failure.message)", failure.diagnosis)
         case .exited(let code):
-            .failure(.invalid, "the aggressor ended with code \(code) \(when): give it more to do")
+            .failure(.invalid, "the aggressor ended with code \(code)")
         case .signaled(let signal):
-            .failure(.invalid, "the aggressor was ended by \(SignalName.of(signal)) \(when)")
+            .failure(.invalid, "the aggressor was ended by \(SignalName.of(signal))")
         }
     }
 
@@ -96,6 +116,9 @@ public final class Supervisor {
 }
 
 extension TrialResult {
+    /// Whether the program ended by itself with code 0.
+    var isSuccess: Bool { status == .exited(code: 0) }
+
     /// Why the trial gave no result, or nil when it did.
     public var failureKind: TrialFailure.Kind? {
         if case .failed(let failure) = status { failure.kind } else { nil }

@@ -11,10 +11,7 @@ final class ScratchTree {
     ///
     /// Copies, not links: a program may write to its files, and every trial starts from the same tree.
     init(files: [GuestFile], workingDirectory: String) throws(SystemError) {
-        let parent = ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
-        var template = Array("\(parent)/vbench-native-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw SystemError("create a scratch folder in \(parent)") }
-        root = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        root = try TemporaryFolder.make("vbench-native")
         chmod(root, 0o755)
         try makeDirectory("/tmp", mode: 0o1777)
         try makeDirectory(workingDirectory)
