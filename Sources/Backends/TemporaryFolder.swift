@@ -9,7 +9,7 @@ public enum TemporaryFolder {
     }
 
     /// Makes a folder that only this user can enter; its name begins with `prefix`.
-    public static func make(_ prefix: String) throws(SystemError) -> String {
+    public static func make(_ prefix: String, in parent: String = parent) throws(SystemError) -> String {
         var template = Array("\(parent)/\(prefix)-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw SystemError("create a temporary folder in \(parent)") }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -31,7 +31,8 @@ struct VBench: ParsableCommand {
             """,
         version: "vbench \(VBenchVersion.current)",
         subcommands: [
-            ExecCommand.self, TrialChildCommand.self,
+            RunCommand.self, ValidateCommand.self, ListCommand.self, ExecCommand.self,
+            CompareCommand.self, TrialChildCommand.self,
         ])
 
     static func main() {
