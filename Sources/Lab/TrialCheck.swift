@@ -38,7 +38,8 @@ struct TrialCheck {
         case .success(let reference):
             guard output.sha256 != reference.sha256 else { return nil }
             return wrong(
-                "standard output differs from the native one (\(output.bytes) bytes, natively \(reference.bytes))", result)
+                "standard output differs from the native one (\(output.bytes) bytes, natively \(reference.bytes))",
+                result)
         }
     }
 

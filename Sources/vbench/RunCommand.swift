@@ -32,11 +32,13 @@ struct RunCommand: ParsableCommand {
     var backends: [BackendName] = []
 
     @Option(
-        name: .customLong("require"), help: ArgumentHelp("Fail when this backend is missing. Repeatable.", valueName: "backend"))
+        name: .customLong("require"),
+        help: ArgumentHelp("Fail when this backend is missing. Repeatable.", valueName: "backend"))
     var required: [BackendName] = []
 
     @Option(
-        name: .customLong("workload"), help: ArgumentHelp("Run only this workload of the suite. Repeatable.", valueName: "name"))
+        name: .customLong("workload"),
+        help: ArgumentHelp("Run only this workload of the suite. Repeatable.", valueName: "name"))
     var workloads: [String] = []
 
     @Option(help: ArgumentHelp("Trials of each cell, instead of the suite's numbers.", valueName: "number"))
@@ -48,7 +50,9 @@ struct RunCommand: ParsableCommand {
     @Option(help: ArgumentHelp("CPU to measure on (default: an isolated one, else the last).", valueName: "number"))
     var cpu: Int?
 
-    @Option(help: ArgumentHelp("Folder for the results, new or empty (default: a new one in Results/runs).", valueName: "folder"))
+    @Option(
+        help: ArgumentHelp(
+            "Folder for the results, new or empty (default: a new one in Results/runs).", valueName: "folder"))
     var output: String?
 
     func validate() throws {
@@ -74,7 +78,9 @@ struct RunCommand: ParsableCommand {
         let seed = seed ?? suite.seed
         let plan = Plan(
             suite, seed: seed, trials: trials, availability: backends.obstacle,
-            placementObstacle: { $0 == .differentCPU && cpus.other == nil ? "this host gives vbench one CPU only" : nil })
+            placementObstacle: {
+                $0 == .differentCPU && cpus.other == nil ? "this host gives vbench one CPU only" : nil
+            })
         var report = RunReport(
             generator: Generator(version: VBenchVersion.current), started: Date(), seed: seed,
             host: HostSurvey.record(cpus: cpus), suite: try SuiteSurvey.record(suite, path: path))
