@@ -68,5 +68,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+
+        tests("GuestImages"),
+        tests("Backends"),
     ]
 )

@@ -13,10 +13,10 @@ public struct ProgramRecords: Sendable {
 
     /// Bounds on what one trial may record.
     public static let maximumLineBytes = 1024
-    public static let maximumSamples = 1_000_000
     public static let maximumValues = 256
 
     private let nanosecondsPerCycle: Double
+    private let maximumSamples: Int
     private var line: [UInt8] = []
     private var lineNumber = 0
 
@@ -28,8 +28,11 @@ public struct ProgramRecords: Sendable {
     /// Why the records cannot be trusted, or nil.
     public private(set) var problem: String?
 
-    /// - Parameter tscHertz: Frequency of the TSC that the program's cycles are counted in.
-    public init(tscHertz: UInt64) {
+    /// - Parameters:
+    ///   - tscHertz: Frequency of the TSC that the program's cycles are counted in.
+    ///   - maximumSamples: More rounds than this are a problem.
+    public init(tscHertz: UInt64, maximumSamples: Int = 1_000_000) {
+        self.maximumSamples = maximumSamples
         nanosecondsPerCycle = tscHertz > 0 ? 1e9 / Double(tscHertz) : 0
     }
 
@@ -92,7 +95,7 @@ public struct ProgramRecords: Sendable {
             let cycles = UInt64(fields[1]), let operations = UInt64(fields[2])
         else { return fail("malformed round \(Self.quoted(text))") }
         guard nanosecondsPerCycle > 0 else { return fail("a round, but the TSC frequency is unknown here") }
-        guard samples.count < Self.maximumSamples else { return fail("more than \(Self.maximumSamples) rounds") }
+        guard samples.count < maximumSamples else { return fail("more than \(maximumSamples) rounds") }
         samples.append(
             Sample(
                 phase: fields[0], nanoseconds: Double(cycles) * nanosecondsPerCycle, operations: operations))

@@ -1,0 +1,51 @@
+import Foundation
+import GuestImages
+import Testing
+
+/// One native run of a guest program, and what it left.
+struct ProgramRun {
+    var exitCode: Int32
+    var output: String
+    var error: String
+    /// What it wrote to the file named by VBENCH_RECORDS, nil when it was not asked to.
+    var records: String?
+
+    /// Arguments that keep each program's run to a few milliseconds.
+    static let smallArguments: [String: [String]] = [
+        "null-syscall": ["--rounds", "3", "--operations", "1000"],
+        "page-touch": ["--rounds", "3", "--operations", "64"],
+        "forkwait": ["--rounds", "3", "--operations", "5"],
+        "pipe-pingpong": ["--rounds", "3", "--operations", "50"],
+        "compute": ["--rounds", "3", "--operations", "2000"],
+        "matmul": ["--rounds", "3", "--size", "40"],
+        "pointer-chase": ["--rounds", "3", "--bytes", "16K,64K", "--operations", "5000"],
+        "recursive-call": ["--rounds", "3", "--depth", "15"],
+        "memory-bandwidth": ["--rounds", "3", "--bytes", "64K"],
+        "spin": ["--rounds", "3", "--operations", "10000"],
+    ]
+
+    init(_ name: String, _ arguments: [String], recorded: Bool = true) throws {
+        let program = try #require(try GuestImages.program(named: name))
+        let folder = FileManager.default.temporaryDirectory.appending(path: "vbench-test-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let recordsFile = folder.appending(path: "records")
+        let outputFile = folder.appending(path: "output")
+        let errorFile = folder.appending(path: "error")
+        for file in [outputFile, errorFile] { try Data().write(to: file) }
+
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = arguments
+        process.environment = recorded ? ["VBENCH_RECORDS": recordsFile.path] : [:]
+        process.standardOutput = try FileHandle(forWritingTo: outputFile)
+        process.standardError = try FileHandle(forWritingTo: errorFile)
+        try process.run()
+        process.waitUntilExit()
+
+        exitCode = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+        output = String(decoding: try Data(contentsOf: outputFile), as: UTF8.self)
+        error = String(decoding: try Data(contentsOf: errorFile), as: UTF8.self)
+        records = (try? Data(contentsOf: recordsFile)).map { String(decoding: $0, as: UTF8.self) }
+    }
+}
