@@ -1,0 +1,100 @@
+import Testing
+
+@testable import Backends
+
+@Suite("Program files")
+struct ProgramFileTests {
+    private let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func error(_ bytes: [UInt8]) throws -> ProgramFileError? {
+        let path = try folder.file("program", bytes)
+        do throws(ProgramFileError) {
+            _ = try ProgramFile(checking: path)
+            return nil
+        } catch { return error }
+    }
+
+    @Test("a static x86-64 executable is accepted")
+    func accepted() throws { #expect(try error(ElfBytes().bytes) == nil) }
+
+    @Test("a missing file, a folder")
+    func noFile() throws {
+        #expect(throws: ProgramFileError.missing(path: "/nonexistent/x")) { try ProgramFile(checking: "/nonexistent/x") }
+        #expect(throws: ProgramFileError.notRegular(path: "/")) { try ProgramFile(checking: "/") }
+    }
+
+    @Test("what is no ELF file", arguments: [[], [0x7F], Array("#!/bin/sh\n".utf8), Array(repeating: 0, count: 4096)])
+    func notELF(bytes: [UInt8]) throws {
+        guard case .notELF = try error(bytes) else {
+            Issue.record("not refused as no ELF file")
+            return
+        }
+    }
+
+    @Test("other machines", arguments: [(4, 1), (5, 2), (18, 183), (18, 3)])
+    func otherMachine(offset: Int, value: UInt8) throws {
+        var elf = ElfBytes()
+        elf.set(offset, value)
+        guard case .notX86_64 = try error(elf.bytes) else {
+            Issue.record("not refused as another machine's")
+            return
+        }
+    }
+
+    @Test("object files and core dumps", arguments: [1, 4] as [UInt16])
+    func notExecutable(type: UInt16) throws {
+        var elf = ElfBytes()
+        elf.set(16, type)
+        guard case .notExecutable = try error(elf.bytes) else {
+            Issue.record("not refused as not executable")
+            return
+        }
+    }
+
+    @Test("a dynamic program names its interpreter")
+    func dynamic() throws {
+        var elf = ElfBytes()
+        elf.set(64, UInt32(3))
+        elf.bytes.replaceSubrange(120..<136, with: Array("/lib/ld.so\0".utf8) + [0, 0, 0, 0, 0])
+        guard case .dynamic(_, let interpreter) = try error(elf.bytes) else {
+            Issue.record("not refused as dynamic")
+            return
+        }
+        #expect(interpreter == "/lib/ld.so")
+    }
+
+    @Test("a file cut anywhere is refused")
+    func truncated() throws {
+        let whole = ElfBytes().bytes
+        for length in 0..<whole.count {
+            let found = try error(Array(whole.prefix(length)))
+            #expect(found != nil, "accepted \(length) of \(whole.count) bytes")
+        }
+    }
+
+    @Test(
+        "offsets and counts beyond the file",
+        arguments: [
+            (32, UInt64.max), (32, 1 << 40), (64 + 8, UInt64.max), (64 + 8, 137), (64 + 32, UInt64.max), (64 + 32, 17),
+        ])
+    func beyond(offset: Int, value: UInt64) throws {
+        var elf = ElfBytes()
+        elf.set(offset, value)
+        guard case .corrupt = try error(elf.bytes) else {
+            Issue.record("not refused as corrupt")
+            return
+        }
+    }
+
+    @Test("no header bit flip crashes the check")
+    func flips() throws {
+        let whole = ElfBytes().bytes
+        for bit in 0..<(120 * 8) {
+            var bytes = whole
+            bytes[bit / 8] ^= 1 << UInt8(bit % 8)
+            _ = try error(bytes)
+        }
+    }
+}
