@@ -51,7 +51,9 @@ struct GuestImageBuilderTests {
         var specification = specification(["/bin/program", "", "ä b"])
         specification.environment = ["A=1", "VBENCH_RECORDS=/elsewhere"]
         let job = try entries(GuestImageBuilder(specification).initrd())[".vbench/job"]?.contents
-        #expect(job == Array("3\u{0}2\u{0}/\u{0}/bin/program\u{0}\u{0}ä b\u{0}A=1\u{0}VBENCH_RECORDS=/dev/vbench\u{0}".utf8))
+        #expect(
+            job == Array("3\u{0}2\u{0}/\u{0}/bin/program\u{0}\u{0}ä b\u{0}A=1\u{0}VBENCH_RECORDS=/dev/vbench\u{0}".utf8)
+        )
     }
 
     @Test("standard input is a file at its agreed place")

@@ -24,7 +24,8 @@ struct GuestTrialTests {
         func send(_ kind: UInt16, detail: UInt16 = 0, tsc: UInt64 = 0, _ payload: [UInt8] = []) {
             payload.withUnsafeBytes {
                 observer.record(
-                    MailboxRecordHeader(kind: kind, detail: detail, length: UInt32(payload.count), tsc: tsc), payload: $0)
+                    MailboxRecordHeader(kind: kind, detail: detail, length: UInt32(payload.count), tsc: tsc),
+                    payload: $0)
             }
         }
 
@@ -55,7 +56,9 @@ struct GuestTrialTests {
     }
 
     /// Runs a trial on a machine that lives from TSC 1000 to 10000 at 1 GHz.
-    private func trial(_ end: MachineEnd = .debugExit(code: DebugExitCode.done), _ guest: (Guest) -> Void) -> TrialResult {
+    private func trial(_ end: MachineEnd = .debugExit(code: DebugExitCode.done), _ guest: (Guest) -> Void)
+        -> TrialResult
+    {
         GuestTrial.run(specification, observer: observer) { _, observer in
             guest(Guest(observer: observer))
             return MachineOutcome(end: end, startTSC: 1000, endTSC: 10_000, tscHertz: 1_000_000_000)
@@ -170,8 +173,10 @@ struct GuestTrialTests {
     @Test(
         "garbage from the guest fails the trial",
         arguments: [
-            (MailboxRecordKind.programExit, 0), (MailboxRecordKind.programExit, 1), (MailboxRecordKind.programExit, 5000),
-            (MailboxRecordKind.unknownSystemCall, 3), (MailboxRecordKind.kernelPanic, 100), (MailboxRecordKind.output, 4),
+            (MailboxRecordKind.programExit, 0), (MailboxRecordKind.programExit, 1),
+            (MailboxRecordKind.programExit, 5000),
+            (MailboxRecordKind.unknownSystemCall, 3), (MailboxRecordKind.kernelPanic, 100),
+            (MailboxRecordKind.output, 4),
             (0, 0), (99, 16),
         ] as [(UInt16, Int)])
     func garbage(kind: UInt16, size: Int) throws {

@@ -21,19 +21,21 @@ struct ProgramFileTests {
 
     @Test("a missing file, a folder")
     func noFile() throws {
-        #expect(throws: ProgramFileError.missing(path: "/nonexistent/x")) { try ProgramFile(checking: "/nonexistent/x") }
+        #expect(throws: ProgramFileError.missing(path: "/nonexistent/x")) {
+            try ProgramFile(checking: "/nonexistent/x")
+        }
         #expect(throws: ProgramFileError.notRegular(path: "/")) { try ProgramFile(checking: "/") }
     }
 
-    @Test("what is no ELF file", arguments: [[], [0x7F], Array("#!/bin/sh\n".utf8), Array(repeating: 0, count: 4096)])
-    func notELF(bytes: [UInt8]) throws {
-        guard case .notELF = try error(bytes) else {
+    @Test("what is no ELF file", arguments: ["", "\u{7F}", "\u{7F}ELf", "#!/bin/sh\n", "a plain text of some length"])
+    func notELF(text: String) throws {
+        guard case .notELF = try error(Array(text.utf8)) else {
             Issue.record("not refused as no ELF file")
             return
         }
     }
 
-    @Test("other machines", arguments: [(4, 1), (5, 2), (18, 183), (18, 3)])
+    @Test("other machines", arguments: [(4, 1), (5, 2), (18, 183), (18, 3)] as [(Int, UInt8)])
     func otherMachine(offset: Int, value: UInt8) throws {
         var elf = ElfBytes()
         elf.set(offset, value)
@@ -77,8 +79,8 @@ struct ProgramFileTests {
     @Test(
         "offsets and counts beyond the file",
         arguments: [
-            (32, UInt64.max), (32, 1 << 40), (64 + 8, UInt64.max), (64 + 8, 137), (64 + 32, UInt64.max), (64 + 32, 17),
-        ])
+            (32, UInt64.max), (32, 1 << 40), (72, UInt64.max), (72, 137), (96, UInt64.max), (96, 17),
+        ] as [(Int, UInt64)])
     func beyond(offset: Int, value: UInt64) throws {
         var elf = ElfBytes()
         elf.set(offset, value)

@@ -76,7 +76,8 @@ struct ProgramRecordsTests {
             "round phase=main cycles=-1 operations=1\n", "round phase=main cycles=18446744073709551616 operations=1\n",
             "round phase= cycles=1 operations=1\n", "round phase=a/b cycles=1 operations=1\n",
             "round phase=main cycles=1 operations=1 extra=1\n", "round  phase=main cycles=1 operations=1\n",
-            "value name=x number=nan\n", "value name=x number=inf\n", "value name=x number=\n", "check\n", "check maybe\n",
+            "value name=x number=nan\n", "value name=x number=inf\n", "value name=x number=\n", "check\n",
+            "check maybe\n",
             "check failed expected=1\n", "check ok", "\u{0}\u{1}\u{2}\n",
             "round phase=a123456789b123456789c123456789d123456789e123456789f123456789g1234 cycles=1 operations=1\n",
         ])
