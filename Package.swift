@@ -51,7 +51,7 @@ let package = Package(
                 "GuestInterface", "Host", "CElf", "CLinux", "CNuma",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        library("HardwareVMM", ["Machine", "CLinux", "CZydis"]),
+        library("HardwareVMM", ["Machine", "Host", "GuestInterface", "CLinux", "CZydis"]),
         library("Translator", ["GuestInterface", "CZydis"]),
         library("SoftwareVMM", ["Machine", "Translator", "CLinux", "CZydis"]),
         library("Results"),
@@ -61,6 +61,10 @@ let package = Package(
         library(
             "Lab", ["Backends", "Suite", "Results", "Statistics", "Host", "GuestImages", "GuestInterface", "CLinux"]),
         library("Report", ["Results", "Statistics"]),
+        // Test support and tests.
+        .target(name: "MachineTesting", dependencies: ["Machine"], path: "Tests/MachineTesting", swiftSettings: strict),
+        tests("Machine", ["MachineTesting"]),
+        tests("HardwareVMM", ["MachineTesting"]),
         .executableTarget(
             name: "vbench",
             dependencies: [

@@ -41,7 +41,8 @@ public struct BootInfo: BitwiseCopyable {
     public var quirks: UInt64 = 0
     /// Guest physical memory below this address is taken by boot structures until the kernel has read them.
     public var bootAreaEnd: UInt64 = BootLayout.bootAreaEnd
-    public var reserved: UInt64 = 0
+    public var reserved0: UInt64 = 0
+    public var reserved1: UInt64 = 0
 
     public init() {}
 }

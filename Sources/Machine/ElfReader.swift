@@ -16,7 +16,9 @@ struct ElfReader {
         let elfClass = gelf_getclass(elf)
         guard elfClass != ELFCLASS32 else { throw invalid("a 32-bit ELF; the machine enters kernels in 64-bit mode") }
         var header = GElf_Ehdr()
-        guard elfClass == ELFCLASS64, gelf_getehdr(elf, &header) != nil else { throw invalid("its ELF header is corrupt") }
+        guard elfClass == ELFCLASS64, gelf_getehdr(elf, &header) != nil else {
+            throw invalid("its ELF header is corrupt")
+        }
         guard header.e_ident.5 == UInt8(ELFDATA2LSB) else { throw invalid("a big-endian ELF") }
         guard header.e_machine == UInt16(EM_X86_64) else {
             throw invalid("ELF machine \(header.e_machine), not x86-64 (62)")
@@ -27,7 +29,7 @@ struct ElfReader {
         return header
     }
 
-    /// PT_LOAD segments; throws `invalidKernel` when any lies outside the file or outside loadable memory, or they overlap.
+    /// PT_LOAD segments; throws `invalidKernel` when any lies outside the file or loadable memory, or they overlap.
     func segments() throws(MachineError) -> [KernelImage.Segment] {
         var count = 0
         guard elf_getphdrnum(elf, &count) == 0 else { throw invalid("its program headers are corrupt") }

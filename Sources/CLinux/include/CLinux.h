@@ -1,5 +1,7 @@
 // C shims: what Swift cannot express of the Linux interface. One header a concern, included here.
 #pragma once
+#include "CLinuxKVM.h"
+#include "CLinuxKick.h"
 #include "CLinuxMemory.h"
 #include "CLinuxProcess.h"
 #include "CLinuxTSC.h"

@@ -1,0 +1,63 @@
+// KVM system calls (Documentation/virt/kvm/api.rst). The request numbers are macros that Swift cannot import.
+// Every function returns what ioctl returns: -1 with errno set on failure.
+#pragma once
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+// /dev/kvm
+static inline int clinux_kvm_api_version(int kvm) { return ioctl(kvm, KVM_GET_API_VERSION, 0); }
+static inline int clinux_kvm_create_vm(int kvm) { return ioctl(kvm, KVM_CREATE_VM, 0); }
+static inline int clinux_kvm_run_bytes(int kvm) { return ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0); }
+static inline int clinux_kvm_supported_cpuid(int kvm, struct kvm_cpuid2 *cpuid) {
+    return ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
+}
+/// Also on a VM's descriptor.
+static inline int clinux_kvm_check_extension(int fd, int capability) {
+    return ioctl(fd, KVM_CHECK_EXTENSION, (unsigned long)capability);
+}
+
+// VM
+static inline int clinux_kvm_create_irqchip(int vm) { return ioctl(vm, KVM_CREATE_IRQCHIP, 0); }
+static inline int clinux_kvm_set_tss_address(int vm, unsigned long address) {
+    return ioctl(vm, KVM_SET_TSS_ADDR, address);
+}
+static inline int clinux_kvm_set_identity_map(int vm, uint64_t address) {
+    return ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &address);
+}
+static inline int clinux_kvm_set_memory(int vm, struct kvm_userspace_memory_region *region) {
+    return ioctl(vm, KVM_SET_USER_MEMORY_REGION, region);
+}
+static inline int clinux_kvm_create_vcpu(int vm, unsigned long id) { return ioctl(vm, KVM_CREATE_VCPU, id); }
+
+// vCPU
+static inline int clinux_kvm_run(int vcpu) { return ioctl(vcpu, KVM_RUN, 0); }
+static inline int clinux_kvm_get_regs(int vcpu, struct kvm_regs *regs) { return ioctl(vcpu, KVM_GET_REGS, regs); }
+static inline int clinux_kvm_set_regs(int vcpu, struct kvm_regs *regs) { return ioctl(vcpu, KVM_SET_REGS, regs); }
+static inline int clinux_kvm_get_sregs(int vcpu, struct kvm_sregs *sregs) { return ioctl(vcpu, KVM_GET_SREGS, sregs); }
+static inline int clinux_kvm_set_sregs(int vcpu, struct kvm_sregs *sregs) { return ioctl(vcpu, KVM_SET_SREGS, sregs); }
+static inline int clinux_kvm_set_xcrs(int vcpu, struct kvm_xcrs *xcrs) { return ioctl(vcpu, KVM_SET_XCRS, xcrs); }
+static inline int clinux_kvm_set_cpuid(int vcpu, struct kvm_cpuid2 *cpuid) {
+    return ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+}
+/// Returns the number of MSRs read or written.
+static inline int clinux_kvm_get_msrs(int vcpu, struct kvm_msrs *msrs) { return ioctl(vcpu, KVM_GET_MSRS, msrs); }
+static inline int clinux_kvm_set_msrs(int vcpu, struct kvm_msrs *msrs) { return ioctl(vcpu, KVM_SET_MSRS, msrs); }
+static inline int clinux_kvm_tsc_khz(int vcpu) { return ioctl(vcpu, KVM_GET_TSC_KHZ, 0); }
+static inline int clinux_kvm_get_mp_state(int vcpu, struct kvm_mp_state *state) {
+    return ioctl(vcpu, KVM_GET_MP_STATE, state);
+}
+static inline int clinux_kvm_get_events(int vcpu, struct kvm_vcpu_events *events) {
+    return ioctl(vcpu, KVM_GET_VCPU_EVENTS, events);
+}
+static inline int clinux_kvm_get_tsc_offset(int vcpu, uint64_t *offset) {
+    struct kvm_device_attr attr = {0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, (uint64_t)(uintptr_t)offset};
+    return ioctl(vcpu, KVM_GET_DEVICE_ATTR, &attr);
+}
+static inline int clinux_kvm_set_tsc_offset(int vcpu, uint64_t offset) {
+    struct kvm_device_attr attr = {0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, (uint64_t)(uintptr_t)&offset};
+    return ioctl(vcpu, KVM_SET_DEVICE_ATTR, &attr);
+}
+/// Binary statistics (api.rst 4.133), of a VM or a vCPU.
+static inline int clinux_kvm_stats_fd(int fd) { return ioctl(fd, KVM_GET_STATS_FD, 0); }

@@ -1,0 +1,304 @@
+import CLinux
+import Glibc
+import GuestInterface
+import Host
+import Machine
+
+/// A machine of one vCPU under KVM.
+///
+/// What is timed: an exit's cost is the time from the return of the KVM_RUN system call that brought it to the next call
+/// of KVM_RUN, by TSC: the VMM's own work. The CPU's world switch and KVM's in-kernel part lie inside KVM_RUN, as does guest
+/// code; the counter `kvm.runCycles` is their sum. Exits that KVM handles itself are counted by KVM (`kvm.stats.*`).
+///
+/// Hostile guests: everything a guest controls that reaches this process (ports, sizes, values, the mailbox) is checked;
+/// what the machine does not offer ends it with a diagnosis.
+///
+/// Belongs to one thread, apart from `cancel()`.
+public final class KVMMachine {
+    /// Input clock of KVM's local-APIC timer: one cycle a nanosecond (APIC_BUS_CYCLE_NS in arch/x86/kvm/lapic.h).
+    private static let apicTimerHertz: UInt64 = 1_000_000_000
+
+    private let configuration: MachineConfiguration
+    public let memory: GuestMemory
+    public let flavour: KVMFlavour
+    private let machine: VirtualMachine
+    private let vcpu: VirtualCPU
+    private let statistics: KVMStatistics
+    private let ledger = ExitLedger()
+    private var ring = ExitRing()
+    private let tscOffset: Int64
+    // Invariant: allocated from init to deinit; the timer and signal that point to it are gone when `run` returns.
+    private let kick: UnsafeMutablePointer<clinux_kick>
+    private var started = false
+
+    /// Sets the machine up to its first instruction.
+    ///
+    /// - Throws: `unavailable` without a usable /dev/kvm; `outOfGuestMemory` and `invalidConfiguration` for what does not
+    ///   fit; `system` when the host refuses a step.
+    public init(configuration: MachineConfiguration) throws(MachineError) {
+        let system = try KVMSystem()
+        let flavour = KVMFlavour.detect()
+        let memory = try GuestMemory(bytes: configuration.memoryBytes, numaNode: configuration.numaNode)
+        let machine = try VirtualMachine(system: system, memory: memory)
+        let vcpu = try VirtualCPU(system: system, machine: machine)
+        let cpuid = try system.supportedCPUID()
+        try vcpu.setCPUID(
+            cpuid, hasIrqchip: machine.hasIrqchip,
+            hasDeadlineTimer: system.capability(KVM_CAP_TSC_DEADLINE_TIMER) > 0)
+        tscOffset = vcpu.alignTSC()
+        let state = try BootLoader.load(
+            configuration, into: memory, tscHertz: TimestampCounter.hertz, apicTimerHertz: Self.apicTimerHertz,
+            quirks: flavour.quirks, bootTSC: TimestampCounter.now() &+ UInt64(bitPattern: tscOffset))
+        try vcpu.enter(
+            state, hasIrqchip: machine.hasIrqchip,
+            presetXCR0: flavour.needsPresetXCR0 ? Self.supportedXCR0(cpuid) : nil)
+        statistics = KVMStatistics(machine: machine.descriptor.rawValue, vcpu: vcpu.descriptor.rawValue)
+        self.configuration = configuration
+        self.flavour = flavour
+        self.memory = memory
+        self.machine = machine
+        self.vcpu = vcpu
+        kick = .allocate(capacity: 1)
+        kick.initialize(to: clinux_kick())
+    }
+
+    deinit {
+        clinux_kick_detach(kick)
+        kick.deallocate()
+    }
+
+    /// State components a guest may enable (Intel SDM vol. 2, CPUID leaf 0xD subleaf 0), nil without XSAVE.
+    private static func supportedXCR0(_ cpuid: CPUIDTable) -> UInt64? {
+        guard let features = cpuid.entry(1), features.ecx & 1 << 26 != 0, let leaf = cpuid.entry(0xD) else {
+            return nil
+        }
+        return UInt64(leaf.edx) << 32 | UInt64(leaf.eax)
+    }
+
+    /// Ends the run with `MachineEnd.cancelled`, at once or as soon as it starts. From any thread.
+    public func cancel() { clinux_kick_cancel(kick) }
+
+    /// While `run` lasts, these signals cancel it. They replace the process's handlers, and stay ignored afterwards.
+    public var cancellingSignals: [Int32] = []
+
+    /// Runs the guest to its end, on this thread. Once.
+    ///
+    /// - Parameter beforeEntry: called when everything is set up and before the guest's first instruction: the place to
+    ///   jail this process. Its error ends the machine as `hostFailure`.
+    public func run(
+        observer: any MachineObserver, beforeEntry: () throws -> Void = {}
+    ) -> MachineOutcome {
+        guard !started else { return outcome(.hostFailure("a machine runs only once"), from: 0, to: 0) }
+        started = true
+        let bus: PortBus
+        do {
+            bus = try PortBus(memory: memory, observer: observer)
+            try prepareKick()
+            try beforeEntry()
+        } catch {
+            return outcome(.hostFailure("\(error)"), from: 0, to: 0)
+        }
+        let begin = TimestampCounter.now()
+        let (end, runs, runCycles) = enterUntilEnd(bus)
+        let finish = TimestampCounter.now()
+        clinux_kick_detach(kick)
+        for signal in cancellingSignals { _ = clinux_kick_on_signal(signal, nil) }
+        bus.finish()
+
+        var result = outcome(end, from: begin, to: finish)
+        result.exits = ledger.summaries()
+        result.counters["kvm.runs"] = Double(runs)
+        result.counters["kvm.runCycles"] = Double(runCycles)
+        result.counters["kvm.userspaceCycles"] = Double(finish &- begin &- runCycles)
+        result.counters["machine.unknownPortAccesses"] = Double(bus.unknownAccesses)
+        result.counters["machine.mailboxErrors"] = Double(bus.mailboxErrors)
+        result.counters["machine.droppedRecords"] = Double(bus.droppedRecords)
+        statistics.add(to: &result)
+        result.countersUnavailable["kvm.exitLatency.inKernel"] =
+            "KVM's binary statistics count the exits it handles itself but do not time each of them"
+        if case .debugExit = end {
+        } else {
+            result.diagnosis = diagnosis(of: end, at: finish)
+            if let error = bus.firstMailboxError { result.diagnosis.append("mailbox: \(error)") }
+        }
+        return result
+    }
+
+    private func prepareKick() throws(MachineError) {
+        guard clinux_kick_attach(kick, &vcpu.run.pointee.immediate_exit) == 0 else {
+            throw .last("sigaction for the vCPU's kick signal")
+        }
+        for signal in cancellingSignals where clinux_kick_on_signal(signal, kick) != 0 {
+            throw .last("sigaction for signal \(signal)")
+        }
+        guard configuration.timeLimit > 0 else {
+            throw .invalidConfiguration("a time limit of \(configuration.timeLimit) s: must be positive")
+        }
+        guard clinux_kick_arm(kick, configuration.timeLimit) == 0 else { throw .last("timer for the time limit") }
+    }
+
+    private func outcome(_ end: MachineEnd, from begin: UInt64, to finish: UInt64) -> MachineOutcome {
+        let offset = UInt64(bitPattern: tscOffset)
+        return MachineOutcome(
+            end: end, startTSC: begin &+ offset, endTSC: finish &+ offset, tscHertz: TimestampCounter.hertz)
+    }
+
+    // MARK: - The loop
+
+    /// Enters the guest again and again until something ends the machine. Returns why, how often it was entered, and the
+    /// cycles spent inside KVM_RUN.
+    private func enterUntilEnd(_ bus: PortBus) -> (end: MachineEnd, runs: UInt64, runCycles: UInt64) {
+        let descriptor = vcpu.descriptor.rawValue
+        let run = vcpu.run
+        var runs: UInt64 = 0
+        var runCycles: UInt64 = 0
+        while true {
+            let entry = TimestampCounter.now()
+            let status = clinux_kvm_run(descriptor)
+            let exit = TimestampCounter.now()
+            runs &+= 1
+            runCycles &+= exit &- entry
+            let reason: ExitReason
+            let end: MachineEnd?
+            if status < 0 {
+                (reason, end) = interrupted(errno, at: exit)
+            } else {
+                (reason, end) = handle(run, bus, at: exit)
+            }
+            ledger.record(reason, cycles: TimestampCounter.now() &- exit)
+            if let end { return (end, runs, runCycles) }
+        }
+    }
+
+    private func interrupted(_ code: Int32, at tsc: UInt64) -> (ExitReason, MachineEnd?) {
+        ring.record(
+            .init(reason: ExitRing.interrupted, address: 0, data: 0, isWrite: false, size: 0, tsc: tsc))
+        guard code == EINTR || code == EAGAIN else {
+            let message = String(cString: strerror(code))
+            return (.other, .hostFailure("KVM_RUN: \(message) (errno \(code))"))
+        }
+        switch UInt32(clinux_kick_reason(kick)) {
+        case CLINUX_KICK_TIMEOUT.rawValue:
+            // With the in-kernel irqchip a HLT that nothing can end does not come out by itself.
+            let flags = (try? vcpu.registers())?.rflags
+            let isDead = vcpu.isHalted && flags.map { $0 & 0x200 == 0 } ?? false
+            return (.externalInterrupt, isDead ? .halted : .timeout)
+        case CLINUX_KICK_CANCEL.rawValue: return (.externalInterrupt, .cancelled)
+        default: return (.externalInterrupt, nil)
+        }
+    }
+
+    @inline(__always)
+    private func handle(
+        _ run: UnsafeMutablePointer<kvm_run>, _ bus: PortBus, at tsc: UInt64
+    ) -> (ExitReason, MachineEnd?) {
+        switch Int32(bitPattern: run.pointee.exit_reason) {
+        case KVM_EXIT_IO: return (.portIO, portIO(run, bus, at: tsc))
+        case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN:
+            recordPlain(run, at: tsc)
+            return (.externalInterrupt, nil)
+        default:
+            return final(run, at: tsc)
+        }
+    }
+
+    /// KVM puts `count` values of `size` bytes at `data_offset` in the run page (api.rst, KVM_EXIT_IO).
+    @inline(__always)
+    private func portIO(_ run: UnsafeMutablePointer<kvm_run>, _ bus: PortBus, at tsc: UInt64) -> MachineEnd? {
+        let io = run.pointee.io
+        let size = Int(io.size)
+        let offset = Int(truncatingIfNeeded: io.data_offset)
+        guard size == 1 || size == 2 || size == 4, offset >= 0, offset <= vcpu.runBytes,
+            Int(io.count) <= (vcpu.runBytes - offset) / size
+        else { return .emulationFailure("KVM_EXIT_IO with size \(size), count \(io.count)") }
+        let isWrite = io.direction == UInt8(KVM_EXIT_IO_OUT)
+        var data = UnsafeMutableRawPointer(run) + offset
+        for _ in 0..<io.count {
+            var value: UInt32 = 0
+            if isWrite {
+                memcpy(&value, data, size)
+                ring.record(
+                    .init(
+                        reason: UInt32(KVM_EXIT_IO), address: UInt64(io.port), data: UInt64(value), isWrite: true,
+                        size: io.size, tsc: tsc))
+                if case .exit(let code) = bus.write(io.port, size: size, value: value) {
+                    return .debugExit(code: code)
+                }
+            } else {
+                value = bus.read(io.port, size: size)
+                memcpy(data, &value, size)
+                ring.record(
+                    .init(
+                        reason: UInt32(KVM_EXIT_IO), address: UInt64(io.port), data: UInt64(value), isWrite: false,
+                        size: io.size, tsc: tsc))
+            }
+            data += size
+        }
+        return nil
+    }
+
+    private func recordPlain(_ run: UnsafeMutablePointer<kvm_run>, at tsc: UInt64) {
+        ring.record(
+            .init(reason: run.pointee.exit_reason, address: 0, data: 0, isWrite: false, size: 0, tsc: tsc))
+    }
+
+    /// Exits that end the machine.
+    private func final(_ run: UnsafeMutablePointer<kvm_run>, at tsc: UInt64) -> (ExitReason, MachineEnd?) {
+        switch Int32(bitPattern: run.pointee.exit_reason) {
+        case KVM_EXIT_MMIO:
+            let mmio = run.pointee.mmio
+            let data = withUnsafeBytes(of: mmio.data) { $0.loadUnaligned(as: UInt64.self) }
+            let isWrite = mmio.is_write != 0
+            ring.record(
+                .init(
+                    reason: UInt32(KVM_EXIT_MMIO), address: mmio.phys_addr, data: isWrite ? data : 0, isWrite: isWrite,
+                    size: UInt8(truncatingIfNeeded: mmio.len), tsc: tsc))
+            let address = String(mmio.phys_addr, radix: 16)
+            let access = isWrite ? "wrote to" : "read from"
+            return (
+                .mmio, .guestMemoryFault("the guest \(access) guest-physical 0x\(address): neither RAM nor a device")
+            )
+        case KVM_EXIT_HLT:
+            recordPlain(run, at: tsc)
+            return (.halt, .halted)
+        case KVM_EXIT_SHUTDOWN:
+            recordPlain(run, at: tsc)
+            return (.shutdown, .tripleFault)
+        case KVM_EXIT_SYSTEM_EVENT:
+            recordPlain(run, at: tsc)
+            return (.shutdown, .emulationFailure("KVM reports system event \(run.pointee.system_event.type)"))
+        case KVM_EXIT_INTERNAL_ERROR:
+            recordPlain(run, at: tsc)
+            return (.emulatedInstruction, .emulationFailure(internalError(run.pointee.`internal`.suberror)))
+        case KVM_EXIT_FAIL_ENTRY:
+            recordPlain(run, at: tsc)
+            let code = String(run.pointee.fail_entry.hardware_entry_failure_reason, radix: 16)
+            return (.other, .emulationFailure("the CPU refused to enter the guest, hardware reason 0x\(code)"))
+        default:
+            recordPlain(run, at: tsc)
+            return (
+                .other, .emulationFailure("\(KVMExit.name(run.pointee.exit_reason)), which this VMM does not handle")
+            )
+        }
+    }
+
+    private func internalError(_ suberror: UInt32) -> String {
+        switch Int32(bitPattern: suberror) {
+        case KVM_INTERNAL_ERROR_EMULATION: "KVM cannot emulate the instruction at RIP"
+        case KVM_INTERNAL_ERROR_SIMUL_EX: "KVM reports simultaneous exceptions"
+        case KVM_INTERNAL_ERROR_DELIVERY_EV: "KVM could not deliver an event to the guest"
+        case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON: "KVM met an exit reason it does not know"
+        default: "KVM internal error \(suberror)"
+        }
+    }
+
+    private func diagnosis(of end: MachineEnd, at tsc: UInt64) -> [String] {
+        var lines = GuestDiagnosis(vcpu: vcpu, memory: memory, kernel: configuration.kernel).lines
+        if case .tripleFault = end, flavour == .amd {
+            lines.insert("AMD-V leaves the registers undefined after a shutdown; KVM shows them reset.", at: 0)
+        }
+        let exits = ring.lines(until: tsc, tscHertz: TimestampCounter.hertz)
+        lines.append(exits.isEmpty ? "no exits before the end" : "last \(exits.count) exits to the VMM, oldest first:")
+        return lines + exits
+    }
+}
