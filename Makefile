@@ -1,0 +1,42 @@
+# The front door: `make run` sets everything up and runs the quick suite, `make test` runs the tests.
+
+SUITE ?= Workloads/suites/quick.json
+# Further arguments of `vbench run`, e.g. make run ARGS="--backend native --backend software"
+ARGS ?=
+SOURCES = Package.swift Sources Tests Plugins Workloads
+
+.PHONY: help run build test lint format clean packages test-packages
+
+help:
+	@echo "make run      install what is missing, build, run $(SUITE)"
+	@echo "make build    build vbench and its guest code (.build/release/vbench)"
+	@echo "make test     build and run the tests"
+	@echo "make lint     check the format of the sources"
+	@echo "make format   format the sources"
+	@echo "make clean    remove what was built"
+	@echo
+	@echo "SUITE=FILE and ARGS=\"…\" go to \`vbench run\`."
+
+run: build
+	.build/release/vbench run $(SUITE) $(ARGS)
+
+build: packages
+	swift build -c release
+
+test: test-packages
+	swift test
+
+lint:
+	swift format lint --strict --recursive $(SOURCES)
+
+format:
+	swift format --in-place --recursive $(SOURCES)
+
+clean:
+	rm -rf .build
+
+packages:
+	@./Scripts/install-packages build
+
+test-packages:
+	@./Scripts/install-packages test
