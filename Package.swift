@@ -1,10 +1,12 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
+/// CI makes warnings errors; a user's newer compiler with new warnings shall still build.
+let isCI = Context.environment["VBENCH_STRICT"] != nil
+
 /// Settings of every Swift target: Swift 6 language mode is the tools version's default.
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny")
-]
+let strict: [SwiftSetting] =
+    [.enableUpcomingFeature("ExistentialAny")] + (isCI ? [.treatAllWarnings(as: .error)] : [])
 
 func library(
     _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
@@ -32,7 +34,7 @@ let package = Package(
     ],
     targets: [
         // System libraries and C shims.
-        .target(name: "CLinux"),
+        .target(name: "CLinux", cSettings: isCI ? [.treatAllWarnings(as: .error)] : []),
         .systemLibrary(name: "CElf", pkgConfig: "libelf", providers: [.apt(["libelf-dev"])]),
         .systemLibrary(name: "CNuma", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
         .systemLibrary(name: "CMd", pkgConfig: "libmd", providers: [.apt(["libmd-dev"])]),
