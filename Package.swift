@@ -75,6 +75,7 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        tests("Machine"),
         tests("GuestImages"),
         tests("Backends"),
     ]
