@@ -67,6 +67,8 @@ let package = Package(
         .target(name: "MachineTesting", dependencies: ["Machine"], path: "Tests/MachineTesting", swiftSettings: strict),
         tests("Machine", ["MachineTesting"]),
         tests("HardwareVMM", ["MachineTesting"]),
+        tests("GuestImages"),
+        tests("Backends"),
         .executableTarget(
             name: "vbench",
             dependencies: [
@@ -74,9 +76,5 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
-
-        tests("Machine"),
-        tests("GuestImages"),
-        tests("Backends"),
     ]
 )
