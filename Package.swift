@@ -69,6 +69,8 @@ let package = Package(
         tests("HardwareVMM", ["MachineTesting"]),
         tests("GuestImages"),
         tests("Backends"),
+        .target(name: "CTesting", path: "Tests/CTesting"),
+        tests("Host", ["CTesting"]),
         .executableTarget(
             name: "vbench",
             dependencies: [

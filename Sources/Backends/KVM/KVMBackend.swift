@@ -1,5 +1,6 @@
 import Glibc
 import HardwareVMM
+import Host
 import Machine
 import Results
 
@@ -27,7 +28,7 @@ public enum KVMBackend: Backend {
         return GuestTrial.run(specification, observer: observer) { configuration, machineObserver in
             let machine = try KVMMachine(configuration: configuration)
             machine.cancellingSignals = [SIGINT, SIGTERM]
-            return machine.run(observer: machineObserver)
+            return machine.run(observer: machineObserver) { try Jail.kvm().enter() }
         }
     }
 }
