@@ -1,6 +1,7 @@
 import Glibc
 import GuestInterface
 import HardwareVMM
+import Host
 import Machine
 import MachineTesting
 import Testing

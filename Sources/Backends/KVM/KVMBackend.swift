@@ -25,10 +25,13 @@ public enum KVMBackend: Backend {
             return TrialResult(
                 status: .failed(TrialFailure(kind: .invalid, message: "kvm: there is no option \(unknown)")))
         }
-        return GuestTrial.run(specification, observer: observer) { configuration, machineObserver in
+        var result = GuestTrial.run(specification, observer: observer) { configuration, machineObserver in
             let machine = try KVMMachine(configuration: configuration)
             machine.cancellingSignals = [SIGINT, SIGTERM]
             return machine.run(observer: machineObserver) { try Jail.kvm().enter() }
         }
+        // The child runs one trial: what the process used, the VM used.
+        result.counters.merge(ResourceUsage.current().counters) { _, new in new }
+        return result
     }
 }

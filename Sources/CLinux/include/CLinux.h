@@ -4,5 +4,7 @@
 #include "CLinuxKVM.h"
 #include "CLinuxKick.h"
 #include "CLinuxMemory.h"
+#include "CLinuxPerf.h"
+#include "CLinuxProbe.h"
 #include "CLinuxProcess.h"
 #include "CLinuxTSC.h"

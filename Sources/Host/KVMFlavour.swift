@@ -1,9 +1,8 @@
 import CLinux
 import Glibc
-import GuestInterface
 
 /// Which vendor module drives /dev/kvm here. It decides what a figure means and what guest kernels must avoid.
-public enum KVMFlavour: String, Sendable, CaseIterable {
+public enum KVMFlavour: String, Sendable, Codable, CaseIterable {
     /// VT-x.
     case intel
     /// AMD-V.
@@ -26,24 +25,12 @@ public enum KVMFlavour: String, Sendable, CaseIterable {
     /// Whether the CPU's virtualization extensions run the guest.
     public var isHardwareAssisted: Bool { self == .intel || self == .amd }
 
-    /// `BootQuirks` bits. An unknown flavour gets the cautious set, which works everywhere at some cost.
-    public var quirks: UInt64 {
-        switch self {
-        case .intel, .amd: 0
-        case .pvm, .unknown:
-            BootQuirks.noSysret | BootQuirks.noKernelXSave | BootQuirks.noXSetBV | BootQuirks.basicKernelISA
-        }
-    }
-
-    /// Whether the kernel cannot XSETBV, so that the VMM presets XCR0 and CR4.OSXSAVE.
-    var needsPresetXCR0: Bool { quirks & BootQuirks.noXSetBV != 0 }
-
     /// One line for reports: flavour, assistance, nesting.
     public var detail: String {
-        let nested = clinux_cpuid(1, 0).ecx & 1 << 31 != 0
+        let nested = HostCPU.isVirtual ? ", nested in another hypervisor" : ""
         return switch self {
-        case .intel: "KVM flavour intel (VT-x)" + (nested ? ", nested in another hypervisor" : "")
-        case .amd: "KVM flavour amd (AMD-V)" + (nested ? ", nested in another hypervisor" : "")
+        case .intel: "KVM flavour intel (VT-x)\(nested)"
+        case .amd: "KVM flavour amd (AMD-V)\(nested)"
         case .pvm: "KVM flavour pvm, not hardware-assisted: guest ring 0 is emulated"
         case .unknown: "KVM flavour unknown, taken as not hardware-assisted"
         }
