@@ -1,0 +1,62 @@
+import CPU
+
+/// The local APIC's timer as the kernel's tick (SDM vol. 3A ch. 11): x2APIC registers where the CPU has them, else xAPIC
+/// memory (QEMU's emulator only; vbench's own machines have no device memory).
+enum LocalAPIC {
+    static let ticksPerSecond: UInt64 = 100
+    private static let timerVector: UInt32 = 32
+    private static let spuriousVector: UInt32 = 255
+
+    /// xAPIC register page, or 0 in x2APIC mode.
+    nonisolated(unsafe) private static var registers: UInt64 = 0
+
+    private enum Register {
+        static let endOfInterrupt: UInt32 = 0x0B
+        static let spurious: UInt32 = 0x0F
+        static let timer: UInt32 = 0x32
+        static let initialCount: UInt32 = 0x38
+        static let divide: UInt32 = 0x3E
+    }
+
+    static func start(timerHertz: UInt64) {
+        let baseRegister: UInt32 = 0x1B
+        let base = cpu_rdmsr(baseRegister)
+        if processor.hasX2APIC {
+            cpu_wrmsr(baseRegister, base | 1 << 11 | 1 << 10)
+        } else {
+            cpu_wrmsr(baseRegister, base | 1 << 11)
+            registers = addressOf(KernelPageTables.mapDevice(at: PhysicalAddress(base & 0xF_FFFF_F000)))
+        }
+        write(Register.spurious, 1 << 8 | spuriousVector)
+        // Divide by 16 unless the counter would then be too coarse.
+        let divider: UInt64 = timerHertz >= 16_000_000 ? 16 : 1
+        write(Register.divide, divider == 16 ? 0x3 : 0xB)
+        write(Register.timer, 1 << 17 | timerVector)
+        let count = timerHertz / divider / ticksPerSecond
+        write(Register.initialCount, UInt32(truncatingIfNeeded: count == 0 ? 1 : count))
+    }
+
+    private static func write(_ register: UInt32, _ value: UInt32) {
+        if registers == 0 {
+            cpu_wrmsr(0x800 + register, UInt64(value))
+        } else {
+            cpu_store32(rawPointer(registers &+ UInt64(register) << 4), value)
+        }
+    }
+
+    @inline(__always)
+    static func endOfInterrupt() { write(Register.endOfInterrupt, 0) }
+
+    /// Masks both 8259s of a PC.
+    static func maskLegacyInterrupts() {
+        cpu_out8(0x21, 0xFF)
+        cpu_out8(0xA1, 0xFF)
+    }
+}
+
+/// Vector 32, from entry.S. `fromUser` is the ring that was interrupted.
+@c(timerInterrupt)
+func timerInterrupt(_ fromUser: UInt64) {
+    LocalAPIC.endOfInterrupt()
+    Scheduler.tick(fromUser: fromUser != 0)
+}
