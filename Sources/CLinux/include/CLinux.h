@@ -8,3 +8,4 @@
 #include "CLinuxProbe.h"
 #include "CLinuxProcess.h"
 #include "CLinuxTSC.h"
+#include "CLinuxSoftwareVCPU.h"

@@ -1,0 +1,197 @@
+// Signal handlers of the software VMM. They save the guest's state and leave for vb_sw_enter's caller; nothing else.
+//
+// The guest's FS base is live when they start, so nothing here may touch thread-local storage or a stack protector before
+// the host's FS base is back (the functions below are compiled without either).
+#define _GNU_SOURCE
+#include "CLinuxSoftwareVCPU.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#endif
+#define ARCH_CPUID_CODE 0x1012
+
+#define SAME(field, offset) _Static_assert(offsetof(vb_sw_vcpu, field) == (offset), #field)
+SAME(gpr, VB_SW_GPR);
+SAME(rflags, VB_SW_RFLAGS);
+SAME(rip, VB_SW_RIP);
+SAME(target, VB_SW_TARGET);
+SAME(spill, VB_SW_SPILL);
+SAME(exit_kind, VB_SW_EXIT_KIND);
+SAME(exit_id, VB_SW_EXIT_ID);
+SAME(exit_stub, VB_SW_EXIT_STUB);
+SAME(miss_stub, VB_SW_MISS_STUB);
+SAME(self, VB_SW_SELF);
+SAME(host_rsp, VB_SW_HOST_RSP);
+SAME(host_fs, VB_SW_HOST_FS);
+SAME(enter_fs, VB_SW_ENTER_FS);
+SAME(enter_gs, VB_SW_ENTER_GS);
+SAME(guest_fs_base, VB_SW_GUEST_FS);
+SAME(guest_gs_base, VB_SW_GUEST_GS);
+SAME(vif, VB_SW_VIF);
+SAME(resume, VB_SW_RESUME);
+SAME(xsave, VB_SW_XSAVE);
+SAME(xcr0, VB_SW_XCR0);
+SAME(kick, VB_SW_KICK);
+SAME(table, VB_SW_TABLE);
+
+extern vb_sw_vcpu *vb_sw_current;
+extern char vb_sw_enter_begin[], vb_sw_enter_end[];
+void vb_sw_refuse(void);
+_Noreturn void vb_sw_leave_handler(vb_sw_vcpu *vcpu);
+
+#define BARE __attribute__((no_stack_protector, noinline))
+
+static timer_t kick_timer;
+
+// Encoding order (RAX RCX RDX RBX RSP RBP RSI RDI R8…) in the numbering of the signal frame.
+static const int frame_register[16] = {
+    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+    REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+// Copies the guest's registers and FPU state from the frame and returns from vb_sw_enter with `kind`.
+static BARE _Noreturn void leave(vb_sw_vcpu *vcpu, const ucontext_t *context, uint64_t kind) {
+    const greg_t *registers = context->uc_mcontext.gregs;
+    for (int i = 0; i < 16; i++) vcpu->gpr[i] = (uint64_t)registers[frame_register[i]];
+    vcpu->rflags = (uint64_t)registers[REG_EFL];
+    vcpu->resume = (uint64_t)registers[REG_RIP];
+    vcpu->exit_kind = kind;
+    // The frame holds a standard-format XSAVE image followed by a 4-byte end mark (struct _fpx_sw_bytes: magic1 at byte
+    // 464, xstate_size at 464 + 16); without the magic it is a plain 512-byte FXSAVE image, whose header is made here.
+    const uint8_t *source = (const uint8_t *)context->uc_mcontext.fpregs;
+    uint32_t magic, size;
+    __builtin_memcpy(&magic, source + 464, 4);
+    __builtin_memcpy(&size, source + 464 + 16, 4);
+    uint8_t *destination = (uint8_t *)vcpu->xsave;
+    if (magic == 0x46505853u && size <= vcpu->xsave_capacity) {
+        uint64_t count = size;
+        __asm__ volatile("rep movsb" : "+S"(source), "+D"(destination), "+c"(count) : : "memory");
+    } else {
+        uint64_t count = 512;
+        __asm__ volatile("rep movsb" : "+S"(source), "+D"(destination), "+c"(count) : : "memory");
+        uint64_t *header = (uint64_t *)(vcpu->xsave + 512);
+        for (int i = 0; i < 8; i++) header[i] = 0;
+        header[0] = 3;
+    }
+    vb_sw_leave_handler(vcpu);
+}
+
+// Says which signal struck the VMM itself and ends the process: its parent reports the trial as lost.
+static BARE _Noreturn void die(int signal, const ucontext_t *context) {
+    char text[] = "vbench software VMM: signal 00 in the VMM itself at 0x0000000000000000, address 0x0000000000000000\n";
+    const char digits[] = "0123456789abcdef";
+    text[28] = (char)('0' + signal / 10 % 10);
+    text[29] = (char)('0' + signal % 10);
+    uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP], address = (uint64_t)context->uc_mcontext.gregs[REG_CR2];
+    for (int i = 0; i < 16; i++) {
+        text[53 + i] = digits[rip >> (60 - 4 * i) & 15];
+        text[81 + i] = digits[address >> (60 - 4 * i) & 15];
+    }
+    long ignored = syscall(SYS_write, 2, text, sizeof text - 1);
+    (void)ignored;
+    syscall(SYS_exit_group, 70);
+    __builtin_unreachable();
+}
+
+static inline int in_guest(const vb_sw_vcpu *vcpu, uint64_t rip) {
+    return rip < vcpu->vmm_begin || (rip >= vcpu->code_begin && rip < vcpu->code_end) || rip >> 47;
+}
+
+// The guest's FS and GS base are live: keep them, and put the host's FS base back.
+static inline void take_thread_state(vb_sw_vcpu *vcpu) {
+    uint64_t fs, gs;
+    __asm__ volatile("rdfsbase %0" : "=r"(fs));
+    __asm__ volatile("rdgsbase %0" : "=r"(gs));
+    __asm__ volatile("wrfsbase %0" : : "r"(vcpu->host_fs));
+    vcpu->trap_fs_base = fs;
+    vcpu->trap_gs_base = gs;
+}
+
+static BARE void on_trap(int signal, siginfo_t *info, void *opaque) {
+    vb_sw_vcpu *vcpu = vb_sw_current;
+    ucontext_t *context = opaque;
+    take_thread_state(vcpu);
+    (void)info;
+    greg_t *registers = context->uc_mcontext.gregs;
+    if (!in_guest(vcpu, (uint64_t)registers[REG_RIP])) die(signal, context);
+    vcpu->trap_signal = (uint64_t)signal;
+    vcpu->trap_number = (uint64_t)registers[REG_TRAPNO];
+    vcpu->trap_error = (uint64_t)registers[REG_ERR];
+    vcpu->trap_address = (uint64_t)registers[REG_CR2];
+    leave(vcpu, context, VB_SW_EXIT_TRAP);
+}
+
+static BARE void on_kick(int signal, siginfo_t *info, void *opaque) {
+    vb_sw_vcpu *vcpu = vb_sw_current;
+    ucontext_t *context = opaque;
+    (void)signal;
+    (void)info;
+    uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+    vcpu->kick = 1;
+    if (in_guest(vcpu, rip)) {
+        take_thread_state(vcpu);
+        leave(vcpu, context, VB_SW_EXIT_KICK);
+    }
+    if (rip >= (uint64_t)vb_sw_enter_begin && rip < (uint64_t)vb_sw_enter_end) {
+        context->uc_mcontext.gregs[REG_RIP] = (greg_t)vb_sw_refuse;
+    }
+}
+
+int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
+    vcpu->self = (uint64_t)vcpu;
+    vcpu->exit_stub = (uint64_t)vb_sw_exit;
+    vcpu->miss_stub = (uint64_t)vb_sw_indirect_miss;
+    uint64_t fs;
+    __asm__ volatile("rdfsbase %0" : "=r"(fs));
+    vcpu->host_fs = fs;
+    vb_sw_current = vcpu;
+
+    stack_t stack = {.ss_sp = alternate_stack, .ss_size = bytes};
+    if (sigaltstack(&stack, NULL) != 0) return errno;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    action.sa_sigaction = on_trap;
+    const int traps[] = {SIGSYS, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+    for (size_t i = 0; i < sizeof traps / sizeof *traps; i++) {
+        // No signal is masked in a handler, since it never returns: a kick that interrupts it only leaves its mark.
+        if (sigaction(traps[i], &action, NULL) != 0) return errno;
+    }
+    action.sa_sigaction = on_kick;
+    // Interrupted system calls of the VMM go on, so that a kick never looks like an I/O error.
+    action.sa_flags |= SA_RESTART;
+    if (sigaction(SIGRTMIN, &action, NULL) != 0) return errno;
+
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGRTMIN;
+    event._sigev_un._tid = (int)syscall(SYS_gettid);
+    return timer_create(CLOCK_MONOTONIC, &event, &kick_timer) == 0 ? 0 : errno;
+}
+
+int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes) {
+    // SYSCALL_DISPATCH_FILTER_BLOCK for good: the allowed range alone decides.
+    static char selector = 1;
+    return prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, begin, bytes, &selector) == 0 ? 0 : errno;
+}
+
+int vb_sw_fault_cpuid(int on) { return syscall(SYS_arch_prctl, ARCH_CPUID_CODE, on ? 0 : 1) == 0 ? 0 : errno; }
+
+void vb_sw_arm_kick(uint64_t deadline_ns) {
+    struct itimerspec when;
+    memset(&when, 0, sizeof when);
+    when.it_value.tv_sec = (time_t)(deadline_ns / 1000000000u);
+    when.it_value.tv_nsec = (long)(deadline_ns % 1000000000u);
+    timer_settime(kick_timer, TIMER_ABSTIME, &when, NULL);
+}
+
+int vb_sw_has_fsgsbase(void) { return (getauxval(AT_HWCAP2) & 2) != 0; }
