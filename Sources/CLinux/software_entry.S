@@ -57,6 +57,7 @@ vb_sw_enter_end:
 vb_sw_refuse:
     mov vb_sw_current(%rip), %rdi
 vb_sw_refuse_known:
+    movq $0, VB_SW_FRESH(%rdi)
     movq $VB_SW_EXIT_KICK, VB_SW_EXIT_KIND(%rdi)
     jmp vb_sw_return
 

@@ -40,6 +40,7 @@ SAME(resume, VB_SW_RESUME);
 SAME(xsave, VB_SW_XSAVE);
 SAME(xcr0, VB_SW_XCR0);
 SAME(kick, VB_SW_KICK);
+SAME(trap_fresh, VB_SW_FRESH);
 SAME(table, VB_SW_TABLE);
 
 extern vb_sw_vcpu *vb_sw_current;
@@ -64,6 +65,7 @@ static BARE _Noreturn void leave(vb_sw_vcpu *vcpu, const ucontext_t *context, ui
     vcpu->rflags = (uint64_t)registers[REG_EFL];
     vcpu->resume = (uint64_t)registers[REG_RIP];
     vcpu->exit_kind = kind;
+    vcpu->trap_fresh = 1;
     // The frame holds a standard-format XSAVE image followed by a 4-byte end mark (struct _fpx_sw_bytes: magic1 at byte
     // 464, xstate_size at 464 + 16); without the magic it is a plain 512-byte FXSAVE image, whose header is made here.
     const uint8_t *source = (const uint8_t *)context->uc_mcontext.fpregs;
@@ -182,6 +184,13 @@ int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes) {
     // SYSCALL_DISPATCH_FILTER_BLOCK for good: the allowed range alone decides.
     static char selector = 1;
     return prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, begin, bytes, &selector) == 0 ? 0 : errno;
+}
+
+int vb_sw_release_user_calls(void) { return prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0 ? 0 : errno; }
+
+int vb_sw_dispatch_supported(void) {
+    // Switching it off where it is not on succeeds, and is refused with EINVAL by kernels that do not know it.
+    return prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0;
 }
 
 int vb_sw_fault_cpuid(int on) { return syscall(SYS_arch_prctl, ARCH_CPUID_CODE, on ? 0 : 1) == 0 ? 0 : errno; }

@@ -30,6 +30,7 @@
 #define VB_SW_XSAVE 384
 #define VB_SW_XCR0 392
 #define VB_SW_KICK 400
+#define VB_SW_FRESH 456
 #define VB_SW_TABLE 4096
 
 // Exit kinds, the result of vb_sw_enter.
@@ -76,12 +77,13 @@ typedef struct vb_sw_vcpu {
     uint64_t trap_address;      // CR2
     uint64_t trap_fs_base;      // FS and GS base of the interrupted guest
     uint64_t trap_gs_base;
+    uint64_t trap_fresh;        // whether this exit interrupted the guest (a kick may refuse the entry instead)
     uint64_t code_begin;        // host address range of the code cache
     uint64_t code_end;
     uint64_t user_end;          // guest addresses below run directly
     uint64_t vmm_begin;         // host addresses from here up are the VMM's own
     uint64_t xsave_capacity;    // bytes at xsave
-    uint8_t pad[VB_SW_TABLE - 496];
+    uint8_t pad[VB_SW_TABLE - 504];
     uint64_t table[VB_SW_TABLE_ENTRIES];
 } vb_sw_vcpu;
 
@@ -95,6 +97,10 @@ void vb_sw_indirect_miss(void);
 int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes);
 // Syscall User Dispatch for the calling thread: system calls from outside [begin, begin + bytes) become SIGSYS.
 int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes);
+// The end of that.
+int vb_sw_release_user_calls(void);
+// Whether the kernel has Syscall User Dispatch.
+int vb_sw_dispatch_supported(void);
 // CPUID faulting for the calling thread; returns 0 or an errno value (ENODEV: the CPU cannot).
 int vb_sw_fault_cpuid(int on);
 // Arms the kick timer to fire once at `deadline` (CLOCK_MONOTONIC, ns); 0 disarms.
