@@ -78,5 +78,6 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+        tests("Translator", ["CLinux", "CZydis"]),
     ]
 )

@@ -4,179 +4,179 @@ import Machine
 /// Delivery of exceptions and interrupts through the guest's IDT, and the returns from them, in 64-bit mode
 /// (Intel SDM vol. 3, 6.14).
 extension SoftwareMachine {
-  /// Delivers an exception; one that arises on the way becomes a double fault, a third a shutdown.
-  func deliver(_ exception: GuestException) throws(MachineStop) {
-    if let address = exception.address { cpu.cr2 = address }
-    do throws(GuestException) {
-      try enterGate(exception.vector, errorCode: exception.errorCode, returnTo: cpu.rip)
-      return
-    } catch {
-      guard exception.vector != GuestException.doubleFault else { throw MachineStop(.tripleFault) }
+    /// Delivers an exception; one that arises on the way becomes a double fault, a third a shutdown.
+    func deliver(_ exception: GuestException) throws(MachineStop) {
+        if let address = exception.address { cpu.cr2 = address }
+        do throws(GuestException) {
+            try enterGate(exception.vector, errorCode: exception.errorCode, returnTo: cpu.rip)
+            return
+        } catch {
+            guard exception.vector != GuestException.doubleFault else { throw MachineStop(.tripleFault) }
+        }
+        do throws(GuestException) {
+            try enterGate(GuestException.doubleFault, errorCode: 0, returnTo: cpu.rip)
+        } catch {
+            throw MachineStop(.tripleFault)
+        }
     }
-    do throws(GuestException) {
-      try enterGate(GuestException.doubleFault, errorCode: 0, returnTo: cpu.rip)
-    } catch {
-      throw MachineStop(.tripleFault)
+
+    /// Delivers a pending interrupt if the guest takes one now. True: it was.
+    @discardableResult
+    func deliverPendingInterrupt() throws(MachineStop) -> Bool {
+        guard cpu.interruptsEnabled, !cpu.interruptShadow, let vector = cpu.apic.deliverable else {
+            return false
+        }
+        cpu.apic.acknowledge(vector)
+        interruptsDelivered &+= 1
+        do throws(GuestException) {
+            try enterGate(vector, errorCode: nil, returnTo: cpu.rip)
+        } catch {
+            try deliver(error)
+        }
+        return true
     }
-  }
 
-  /// Delivers a pending interrupt if the guest takes one now. True: it was.
-  @discardableResult
-  func deliverPendingInterrupt() throws(MachineStop) -> Bool {
-    guard cpu.interruptsEnabled, !cpu.interruptShadow, let vector = cpu.apic.deliverable else {
-      return false
+    /// Software interrupt (INT n, INT3): the gate must be open to the current privilege level.
+    func softwareInterrupt(_ vector: UInt8, returnTo next: UInt64) throws(GuestException) {
+        let gate = try readGate(vector)
+        guard gate.privilege >= cpu.privilege else {
+            throw GuestException(
+                vector: GuestException.generalProtection, errorCode: UInt32(vector) << 3 | 2)
+        }
+        try enterGate(vector, errorCode: nil, returnTo: next)
     }
-    cpu.apic.acknowledge(vector)
-    interruptsDelivered &+= 1
-    do throws(GuestException) {
-      try enterGate(vector, errorCode: nil, returnTo: cpu.rip)
-    } catch {
-      try deliver(error)
+
+    private struct Gate {
+        var offset: UInt64
+        var selector: UInt16
+        var stackIndex: Int
+        var isTrap: Bool
+        var privilege: UInt8
     }
-    return true
-  }
 
-  /// Software interrupt (INT n, INT3): the gate must be open to the current privilege level.
-  func softwareInterrupt(_ vector: UInt8, returnTo next: UInt64) throws(GuestException) {
-    let gate = try readGate(vector)
-    guard gate.privilege >= cpu.privilege else {
-      throw GuestException(
-        vector: GuestException.generalProtection, errorCode: UInt32(vector) << 3 | 2)
+    private func readGate(_ vector: UInt8) throws(GuestException) -> Gate {
+        let fault = GuestException(
+            vector: GuestException.generalProtection, errorCode: UInt32(vector) << 3 | 2)
+        guard UInt64(vector) * 16 + 15 <= UInt64(cpu.idtLimit) else { throw fault }
+        let mode = cpu.pagingMode
+        let low: UInt64 = try linear.load(cpu.idtBase &+ UInt64(vector) * 16, mode)
+        let high: UInt64 = try linear.load(cpu.idtBase &+ UInt64(vector) * 16 &+ 8, mode)
+        let type = low >> 40 & 31
+        guard type == 14 || type == 15 else { throw fault }
+        guard low & 1 << 47 != 0 else {
+            throw GuestException(vector: 11, errorCode: UInt32(vector) << 3 | 2)
+        }
+        return Gate(
+            offset: low & 0xFFFF | low >> 32 & 0xFFFF_0000 | high << 32,
+            selector: UInt16(low >> 16 & 0xFFFF),
+            stackIndex: Int(low >> 32 & 7), isTrap: type == 15, privilege: UInt8(low >> 45 & 3))
     }
-    try enterGate(vector, errorCode: nil, returnTo: next)
-  }
 
-  private struct Gate {
-    var offset: UInt64
-    var selector: UInt16
-    var stackIndex: Int
-    var isTrap: Bool
-    var privilege: UInt8
-  }
-
-  private func readGate(_ vector: UInt8) throws(GuestException) -> Gate {
-    let fault = GuestException(
-      vector: GuestException.generalProtection, errorCode: UInt32(vector) << 3 | 2)
-    guard UInt64(vector) * 16 + 15 <= UInt64(cpu.idtLimit) else { throw fault }
-    let mode = cpu.pagingMode
-    let low: UInt64 = try linear.load(cpu.idtBase &+ UInt64(vector) * 16, mode)
-    let high: UInt64 = try linear.load(cpu.idtBase &+ UInt64(vector) * 16 &+ 8, mode)
-    let type = low >> 40 & 31
-    guard type == 14 || type == 15 else { throw fault }
-    guard low & 1 << 47 != 0 else {
-      throw GuestException(vector: 11, errorCode: UInt32(vector) << 3 | 2)
+    private func enterGate(_ vector: UInt8, errorCode: UInt32?, returnTo next: UInt64)
+        throws(GuestException)
+    {
+        let gate = try readGate(vector)
+        let mode = cpu.pagingMode
+        var stack = cpu[GPR.rsp]
+        if gate.stackIndex > 0 {
+            stack = try linear.load(cpu.taskBase &+ 36 &+ UInt64(gate.stackIndex - 1) * 8, mode)
+        } else if cpu.privilege == 3 {
+            stack = try linear.load(cpu.taskBase &+ 4, mode)
+        }
+        stack &= ~15
+        let flags = cpu.flags
+        try push(UInt64(cpu.selectors[2]), &stack)
+        try push(cpu[GPR.rsp], &stack)
+        try push(flags, &stack)
+        try push(UInt64(cpu.codeSelector), &stack)
+        try push(next, &stack)
+        if let errorCode { try push(UInt64(errorCode), &stack) }
+        // Everything that can fault is done.
+        if cpu.privilege == 3 { cpu.selectors[2] = 0 }
+        cpu[GPR.rsp] = stack
+        cpu.privilege = 0
+        cpu.codeSelector = gate.selector & ~3
+        cpu.rip = gate.offset
+        cpu.interruptShadow = false
+        cpu.flags =
+            flags & ~(Flags.trap | Flags.nestedTask | Flags.resume | (gate.isTrap ? 0 : Flags.interrupt))
     }
-    return Gate(
-      offset: low & 0xFFFF | low >> 32 & 0xFFFF_0000 | high << 32,
-      selector: UInt16(low >> 16 & 0xFFFF),
-      stackIndex: Int(low >> 32 & 7), isTrap: type == 15, privilege: UInt8(low >> 45 & 3))
-  }
 
-  private func enterGate(_ vector: UInt8, errorCode: UInt32?, returnTo next: UInt64)
-    throws(GuestException)
-  {
-    let gate = try readGate(vector)
-    let mode = cpu.pagingMode
-    var stack = cpu[GPR.rsp]
-    if gate.stackIndex > 0 {
-      stack = try linear.load(cpu.taskBase &+ 36 &+ UInt64(gate.stackIndex - 1) * 8, mode)
-    } else if cpu.privilege == 3 {
-      stack = try linear.load(cpu.taskBase &+ 4, mode)
+    private func push(_ value: UInt64, _ stack: inout UInt64) throws(GuestException) {
+        stack &-= 8
+        if let page = try linear.store(value, at: stack, cpu.pagingMode), shadow.isCode(page) {
+            dropCode(page)
+        }
     }
-    stack &= ~15
-    let flags = cpu.flags
-    try push(UInt64(cpu.selectors[2]), &stack)
-    try push(cpu[GPR.rsp], &stack)
-    try push(flags, &stack)
-    try push(UInt64(cpu.codeSelector), &stack)
-    try push(next, &stack)
-    if let errorCode { try push(UInt64(errorCode), &stack) }
-    // Everything that can fault is done.
-    if cpu.privilege == 3 { cpu.selectors[2] = 0 }
-    cpu[GPR.rsp] = stack
-    cpu.privilege = 0
-    cpu.codeSelector = gate.selector & ~3
-    cpu.rip = gate.offset
-    cpu.interruptShadow = false
-    cpu.flags =
-      flags & ~(Flags.trap | Flags.nestedTask | Flags.resume | (gate.isTrap ? 0 : Flags.interrupt))
-  }
 
-  private func push(_ value: UInt64, _ stack: inout UInt64) throws(GuestException) {
-    stack &-= 8
-    if let page = try linear.store(value, at: stack, cpu.pagingMode), shadow.isCode(page) {
-      dropCode(page)
+    // MARK: Returns
+
+    /// IRETQ.
+    func interruptReturn() throws(GuestException) {
+        let mode = cpu.pagingMode
+        let stack = cpu[GPR.rsp]
+        let rip: UInt64 = try linear.load(stack, mode)
+        let selector: UInt64 = try linear.load(stack &+ 8, mode)
+        let flags: UInt64 = try linear.load(stack &+ 16, mode)
+        let newStack: UInt64 = try linear.load(stack &+ 24, mode)
+        let stackSelector: UInt64 = try linear.load(stack &+ 32, mode)
+        guard AddressMap.isCanonical(rip), selector & 3 >= UInt64(cpu.privilege) else {
+            throw .protection
+        }
+        guard selector & 3 == 0 || selector & 3 == 3 else { throw .protection }
+        try checkCode(UInt16(truncatingIfNeeded: selector))
+        cpu.rip = rip
+        cpu.codeSelector = UInt16(truncatingIfNeeded: selector)
+        cpu[GPR.rsp] = newStack
+        cpu.selectors[2] = UInt16(truncatingIfNeeded: stackSelector)
+        cpu.flags = flags
+        enterPrivilege(UInt8(selector & 3))
     }
-  }
 
-  // MARK: Returns
-
-  /// IRETQ.
-  func interruptReturn() throws(GuestException) {
-    let mode = cpu.pagingMode
-    let stack = cpu[GPR.rsp]
-    let rip: UInt64 = try linear.load(stack, mode)
-    let selector: UInt64 = try linear.load(stack &+ 8, mode)
-    let flags: UInt64 = try linear.load(stack &+ 16, mode)
-    let newStack: UInt64 = try linear.load(stack &+ 24, mode)
-    let stackSelector: UInt64 = try linear.load(stack &+ 32, mode)
-    guard AddressMap.isCanonical(rip), selector & 3 >= UInt64(cpu.privilege) else {
-      throw .protection
+    /// SYSRET to 64-bit code (Intel SDM vol. 2).
+    func systemCallReturn() throws(GuestException) {
+        guard cpu.efer & 1 != 0 else { throw .undefined }
+        guard AddressMap.isCanonical(cpu[GPR.rcx]) else { throw .protection }
+        cpu.rip = cpu[GPR.rcx]
+        cpu.flags = cpu[GPR.r11] & ~Flags.resume
+        let base = UInt16(truncatingIfNeeded: cpu.star >> 48)
+        cpu.codeSelector = (base &+ 16) | 3
+        cpu.selectors[2] = (base &+ 8) | 3
+        enterPrivilege(3)
     }
-    guard selector & 3 == 0 || selector & 3 == 3 else { throw .protection }
-    try checkCode(UInt16(truncatingIfNeeded: selector))
-    cpu.rip = rip
-    cpu.codeSelector = UInt16(truncatingIfNeeded: selector)
-    cpu[GPR.rsp] = newStack
-    cpu.selectors[2] = UInt16(truncatingIfNeeded: stackSelector)
-    cpu.flags = flags
-    enterPrivilege(UInt8(selector & 3))
-  }
 
-  /// SYSRET to 64-bit code (Intel SDM vol. 2).
-  func systemCallReturn() throws(GuestException) {
-    guard cpu.efer & 1 != 0 else { throw .undefined }
-    guard AddressMap.isCanonical(cpu[GPR.rcx]) else { throw .protection }
-    cpu.rip = cpu[GPR.rcx]
-    cpu.flags = cpu[GPR.r11] & ~Flags.resume
-    let base = UInt16(truncatingIfNeeded: cpu.star >> 48)
-    cpu.codeSelector = (base &+ 16) | 3
-    cpu.selectors[2] = (base &+ 8) | 3
-    enterPrivilege(3)
-  }
-
-  /// SYSCALL; `next` is the address behind it.
-  func systemCall(next: UInt64) throws(GuestException) {
-    guard cpu.efer & 1 != 0 else { throw .undefined }
-    let flags = cpu.flags
-    cpu[GPR.rcx] = next
-    cpu[GPR.r11] = flags
-    cpu.rip = cpu.longStar
-    cpu.flags = flags & ~cpu.systemCallMask & ~Flags.resume
-    let base = UInt16(truncatingIfNeeded: cpu.star >> 32)
-    cpu.codeSelector = base & ~3
-    cpu.selectors[2] = base &+ 8
-    cpu.privilege = 0
-  }
-
-  /// The page the guest has just handled a fault for is mapped before ring 3 asks for it: this saves the hidden fault.
-  private func enterPrivilege(_ level: UInt8) {
-    cpu.privilege = level
-    if level == 3, let address = faultedUserAddress {
-      faultedUserAddress = nil
-      shadow.prefill(address, cpu.pagingMode)
+    /// SYSCALL; `next` is the address behind it.
+    func systemCall(next: UInt64) throws(GuestException) {
+        guard cpu.efer & 1 != 0 else { throw .undefined }
+        let flags = cpu.flags
+        cpu[GPR.rcx] = next
+        cpu[GPR.r11] = flags
+        cpu.rip = cpu.longStar
+        cpu.flags = flags & ~cpu.systemCallMask & ~Flags.resume
+        let base = UInt16(truncatingIfNeeded: cpu.star >> 32)
+        cpu.codeSelector = base & ~3
+        cpu.selectors[2] = base &+ 8
+        cpu.privilege = 0
     }
-  }
 
-  /// A code segment that is returned to: present, of the right level, and 64-bit.
-  private func checkCode(_ selector: UInt16) throws(GuestException) {
-    let fault = GuestException(
-      vector: GuestException.generalProtection, errorCode: UInt32(selector & ~3))
-    guard selector & ~3 != 0, selector & 4 == 0, UInt64(selector | 7) <= UInt64(cpu.gdtLimit) else {
-      throw fault
+    /// The page the guest has just handled a fault for is mapped before ring 3 asks for it: this saves the hidden fault.
+    private func enterPrivilege(_ level: UInt8) {
+        cpu.privilege = level
+        if level == 3, let address = faultedUserAddress {
+            faultedUserAddress = nil
+            shadow.prefill(address, cpu.pagingMode)
+        }
     }
-    let descriptor: UInt64 = try linear.load(cpu.gdtBase &+ UInt64(selector & ~7), cpu.pagingMode)
-    guard descriptor & 1 << 47 != 0, descriptor & 3 << 43 == 3 << 43 else { throw fault }
-    if descriptor & 1 << 53 == 0 { pendingStop = .unsupported("compatibility-mode (32-bit) code") }
-  }
+
+    /// A code segment that is returned to: present, of the right level, and 64-bit.
+    private func checkCode(_ selector: UInt16) throws(GuestException) {
+        let fault = GuestException(
+            vector: GuestException.generalProtection, errorCode: UInt32(selector & ~3))
+        guard selector & ~3 != 0, selector & 4 == 0, UInt64(selector | 7) <= UInt64(cpu.gdtLimit) else {
+            throw fault
+        }
+        let descriptor: UInt64 = try linear.load(cpu.gdtBase &+ UInt64(selector & ~7), cpu.pagingMode)
+        guard descriptor & 1 << 47 != 0, descriptor & 3 << 43 == 3 << 43 else { throw fault }
+        if descriptor & 1 << 53 == 0 { pendingStop = .unsupported("compatibility-mode (32-bit) code") }
+    }
 }

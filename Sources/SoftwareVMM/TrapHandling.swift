@@ -6,181 +6,181 @@ import Translator
 
 /// What host signals mean for the guest.
 extension SoftwareMachine {
-  /// A synchronous signal interrupted the guest.
-  func handleTrap() throws(MachineStop) {
-    let state = cpu.state.pointee
-    if cpu.privilege == 3 {
-      try handleUserTrap(
-        signal: Int32(state.trap_signal), vector: UInt8(truncatingIfNeeded: state.trap_number))
-    } else {
-      try handleKernelTrap(
-        signal: Int32(state.trap_signal), vector: UInt8(truncatingIfNeeded: state.trap_number))
-    }
-  }
-
-  // MARK: Ring 3
-
-  private func handleUserTrap(signal: Int32, vector: UInt8) throws(MachineStop) {
-    if signal == SIGSYS {
-      exitReason = .systemCall
-      try userSystemCall()
-      return
-    }
-    switch vector {
-    case GuestException.pageFault:
-      let error = cpu.state.pointee.trap_error
-      try handleUserPageFault(
-        cpu.state.pointee.trap_address,
-        Access(write: error & 2 != 0, execute: error & 16 != 0, user: true))
-    case GuestException.generalProtection:
-      try handleUserProtectionFault(UInt32(truncatingIfNeeded: cpu.state.pointee.trap_error))
-    default:
-      exitReason = .exception
-      guard vector < 32 else {
-        throw .unsupported("host trap \(vector) (signal \(signal)) in ring 3")
-      }
-      try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
-    }
-  }
-
-  /// Syscall User Dispatch: RIP is behind the instruction, RCX and R11 are what the host's SYSCALL made of them.
-  private func userSystemCall() throws(MachineStop) {
-    let next = cpu.rip
-    do throws(GuestException) {
-      let bytes = try fetch.instruction(next &- 2, user: true, cpu.pagingMode)
-      if let bytes, bytes.count >= 2, bytes[0] == 0xCD {
-        cpu.rip = next &- 2
-        try softwareInterrupt(bytes[1], returnTo: next)
-      } else if let bytes, bytes.count >= 2, bytes[0] == 0x0F, bytes[1] == 0x34 {
-        throw GuestException.undefined
-      } else {
-        try systemCall(next: next)
-      }
-    } catch {
-      try deliver(error)
-    }
-  }
-
-  func handleUserPageFault(_ address: UInt64, _ access: Access) throws(MachineStop) {
-    switch shadow.fill(address, access, cpu.pagingMode) {
-    case .filled:
-      exitReason = .shadowFill
-      try noticeRepetition(address)
-    case .guestFault(let code):
-      exitReason = .guestPageFault
-      faultedUserAddress = address
-      try deliver(
-        GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
-    case .codeWrite(let page):
-      exitReason = .tracedWrite
-      dropCode(page)
-    case .device(let physical):
-      throw MachineStop(
-        .guestMemoryFault("ring 3 accesses guest-physical \(hex(physical)), where there is no RAM"))
-    case .failed(let reason):
-      throw MachineStop(.emulationFailure(reason))
-    }
-  }
-
-  /// #GP in ring 3: CPUID where it faults, INT n without a host gate, privileged instructions, non-canonical addresses.
-  private func handleUserProtectionFault(_ error: UInt32) throws(MachineStop) {
-    do throws(GuestException) {
-      guard AddressMap.isCanonical(cpu.rip),
-        let bytes = try fetch.instruction(cpu.rip, user: true, cpu.pagingMode)
-      else { throw .protection }
-      if let info = fetch.decode(bytes), bytes.count >= 2 {
-        let start = Int(info.raw.prefix_count)
-        if start + 1 < bytes.count, bytes[start] == 0x0F, bytes[start + 1] == 0xA2 {
-          exitReason = .cpuid
-          emulateCPUID()
-          cpu.rip &+= UInt64(info.length)
-          return
+    /// A synchronous signal interrupted the guest.
+    func handleTrap() throws(MachineStop) {
+        let state = cpu.state.pointee
+        if cpu.privilege == 3 {
+            try handleUserTrap(
+                signal: Int32(state.trap_signal), vector: UInt8(truncatingIfNeeded: state.trap_number))
+        } else {
+            try handleKernelTrap(
+                signal: Int32(state.trap_signal), vector: UInt8(truncatingIfNeeded: state.trap_number))
         }
-        if bytes[start] == 0xCD {
-          exitReason = .exception
-          try softwareInterrupt(bytes[start + 1], returnTo: cpu.rip &+ UInt64(info.length))
-          return
+    }
+
+    // MARK: Ring 3
+
+    private func handleUserTrap(signal: Int32, vector: UInt8) throws(MachineStop) {
+        if signal == SIGSYS {
+            exitReason = .systemCall
+            try userSystemCall()
+            return
         }
-      }
-      throw .protection
-    } catch {
-      exitReason = .exception
-      try deliver(error)
+        switch vector {
+        case GuestException.pageFault:
+            let error = cpu.state.pointee.trap_error
+            try handleUserPageFault(
+                cpu.state.pointee.trap_address,
+                Access(write: error & 2 != 0, execute: error & 16 != 0, user: true))
+        case GuestException.generalProtection:
+            try handleUserProtectionFault(UInt32(truncatingIfNeeded: cpu.state.pointee.trap_error))
+        default:
+            exitReason = .exception
+            guard vector < 32 else {
+                throw .unsupported("host trap \(vector) (signal \(signal)) in ring 3")
+            }
+            try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
+        }
     }
-  }
 
-  // MARK: Ring 0
+    /// Syscall User Dispatch: RIP is behind the instruction, RCX and R11 are what the host's SYSCALL made of them.
+    private func userSystemCall() throws(MachineStop) {
+        let next = cpu.rip
+        do throws(GuestException) {
+            let bytes = try fetch.instruction(next &- 2, user: true, cpu.pagingMode)
+            if let bytes, bytes.count >= 2, bytes[0] == 0xCD {
+                cpu.rip = next &- 2
+                try softwareInterrupt(bytes[1], returnTo: next)
+            } else if let bytes, bytes.count >= 2, bytes[0] == 0x0F, bytes[1] == 0x34 {
+                throw GuestException.undefined
+            } else {
+                try systemCall(next: next)
+            }
+        } catch {
+            try deliver(error)
+        }
+    }
 
-  private func handleKernelTrap(signal: Int32, vector: UInt8) throws(MachineStop) {
-    let host = cpu.state.pointee.resume
-    guard host >= cpu.state.pointee.code_begin, host < cpu.state.pointee.code_end else {
-      throw MachineStop(
-        .emulationFailure("translated code went astray to host address \(hex(host))"))
+    func handleUserPageFault(_ address: UInt64, _ access: Access) throws(MachineStop) {
+        switch shadow.fill(address, access, cpu.pagingMode) {
+        case .filled:
+            exitReason = .shadowFill
+            try noticeRepetition(address)
+        case .guestFault(let code):
+            exitReason = .guestPageFault
+            faultedUserAddress = address
+            try deliver(
+                GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
+        case .codeWrite(let page):
+            exitReason = .tracedWrite
+            dropCode(page)
+        case .device(let physical):
+            throw MachineStop(
+                .guestMemoryFault("ring 3 accesses guest-physical \(hex(physical)), where there is no RAM"))
+        case .failed(let reason):
+            throw MachineStop(.emulationFailure(reason))
+        }
     }
-    if vector == GuestException.pageFault {
-      let address = map.guest(ofSupervisorHost: cpu.state.pointee.trap_address)
-      let access = Access(write: cpu.state.pointee.trap_error & 2 != 0)
-      switch shadow.fill(address, access, cpu.pagingMode) {
-      case .filled:
-        // The same host instruction again: nothing of the guest's state is touched.
-        exitReason = .shadowFill
-        try noticeRepetition(address)
-        resumesTranslation = true
-      case .guestFault(let code):
-        exitReason = .guestPageFault
-        recoverGuestState(host)
-        try deliver(
-          GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
-      case .codeWrite(let page):
-        exitReason = .tracedWrite
-        recoverGuestState(host)
-        dropCode(page)
-      case .device(let physical):
-        recoverGuestState(host)
-        throw MachineStop(
-          .guestMemoryFault(
-            "ring 0 accesses guest-physical \(hex(physical)), where there is no RAM"))
-      case .failed(let reason):
-        recoverGuestState(host)
-        throw MachineStop(.emulationFailure(reason))
-      }
-      return
-    }
-    recoverGuestState(host)
-    exitReason = .exception
-    switch vector {
-    case GuestException.generalProtection: try deliver(.protection)
-    case 0...31: try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
-    default: throw .unsupported("host trap \(vector) (signal \(signal)) in translated code")
-    }
-  }
 
-  /// Makes the guest's registers and RIP exact at an interruption of translated code (see `MapEntry`).
-  func recoverGuestState(_ host: UInt64) {
-    guard let number = cache.block(containing: host) else { return }
-    let entry = cache.blocks[number].entry(at: host)
-    if entry.undo.contains(.relocatedRDI) { cpu[GPR.rdi] &-= map.window }
-    if entry.undo.contains(.relocatedRSI) { cpu[GPR.rsi] &-= map.window }
-    for register in Register.allCases where entry.undo.contains(.spilled(register)) {
-      cpu[Int(register.rawValue)] = cpu.spillSlots[Int(register.rawValue)]
+    /// #GP in ring 3: CPUID where it faults, INT n without a host gate, privileged instructions, non-canonical addresses.
+    private func handleUserProtectionFault(_ error: UInt32) throws(MachineStop) {
+        do throws(GuestException) {
+            guard AddressMap.isCanonical(cpu.rip),
+                let bytes = try fetch.instruction(cpu.rip, user: true, cpu.pagingMode)
+            else { throw .protection }
+            if let info = fetch.decode(bytes), bytes.count >= 2 {
+                let start = Int(info.raw.prefix_count)
+                if start + 1 < bytes.count, bytes[start] == 0x0F, bytes[start + 1] == 0xA2 {
+                    exitReason = .cpuid
+                    emulateCPUID()
+                    cpu.rip &+= UInt64(info.length)
+                    return
+                }
+                if bytes[start] == 0xCD {
+                    exitReason = .exception
+                    try softwareInterrupt(bytes[start + 1], returnTo: cpu.rip &+ UInt64(info.length))
+                    return
+                }
+            }
+            throw .protection
+        } catch {
+            exitReason = .exception
+            try deliver(error)
+        }
     }
-    cpu.rip = entry.undo.contains(.branchTaken) ? cpu.state.pointee.target : entry.guestRIP
-    resumesTranslation = false
-  }
 
-  /// A fill that does not help would fault for ever: this is a defect of the VMM and ends the machine.
-  private func noticeRepetition(_ address: UInt64) throws(MachineStop) {
-    let host = cpu.state.pointee.resume
-    if host == repeatedHost && address == repeatedAddress {
-      repetitions += 1
-      guard repetitions < 1000 else {
-        throw MachineStop(
-          .emulationFailure("a fault at guest address \(hex(address)) does not go away"))
-      }
-    } else {
-      repeatedHost = host
-      repeatedAddress = address
-      repetitions = 0
+    // MARK: Ring 0
+
+    private func handleKernelTrap(signal: Int32, vector: UInt8) throws(MachineStop) {
+        let host = cpu.state.pointee.resume
+        guard host >= cpu.state.pointee.code_begin, host < cpu.state.pointee.code_end else {
+            throw MachineStop(
+                .emulationFailure("translated code went astray to host address \(hex(host))"))
+        }
+        if vector == GuestException.pageFault {
+            let address = map.guest(ofSupervisorHost: cpu.state.pointee.trap_address)
+            let access = Access(write: cpu.state.pointee.trap_error & 2 != 0)
+            switch shadow.fill(address, access, cpu.pagingMode) {
+            case .filled:
+                // The same host instruction again: nothing of the guest's state is touched.
+                exitReason = .shadowFill
+                try noticeRepetition(address)
+                resumesTranslation = true
+            case .guestFault(let code):
+                exitReason = .guestPageFault
+                recoverGuestState(host)
+                try deliver(
+                    GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
+            case .codeWrite(let page):
+                exitReason = .tracedWrite
+                recoverGuestState(host)
+                dropCode(page)
+            case .device(let physical):
+                recoverGuestState(host)
+                throw MachineStop(
+                    .guestMemoryFault(
+                        "ring 0 accesses guest-physical \(hex(physical)), where there is no RAM"))
+            case .failed(let reason):
+                recoverGuestState(host)
+                throw MachineStop(.emulationFailure(reason))
+            }
+            return
+        }
+        recoverGuestState(host)
+        exitReason = .exception
+        switch vector {
+        case GuestException.generalProtection: try deliver(.protection)
+        case 0...31: try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
+        default: throw .unsupported("host trap \(vector) (signal \(signal)) in translated code")
+        }
     }
-  }
+
+    /// Makes the guest's registers and RIP exact at an interruption of translated code (see `MapEntry`).
+    func recoverGuestState(_ host: UInt64) {
+        guard let number = cache.block(containing: host) else { return }
+        let entry = cache.blocks[number].entry(at: host)
+        if entry.undo.contains(.relocatedRDI) { cpu[GPR.rdi] &-= map.window }
+        if entry.undo.contains(.relocatedRSI) { cpu[GPR.rsi] &-= map.window }
+        for register in Register.allCases where entry.undo.contains(.spilled(register)) {
+            cpu[Int(register.rawValue)] = cpu.spillSlots[Int(register.rawValue)]
+        }
+        cpu.rip = entry.undo.contains(.branchTaken) ? cpu.state.pointee.target : entry.guestRIP
+        resumesTranslation = false
+    }
+
+    /// A fill that does not help would fault for ever: this is a defect of the VMM and ends the machine.
+    private func noticeRepetition(_ address: UInt64) throws(MachineStop) {
+        let host = cpu.state.pointee.resume
+        if host == repeatedHost && address == repeatedAddress {
+            repetitions += 1
+            guard repetitions < 1000 else {
+                throw MachineStop(
+                    .emulationFailure("a fault at guest address \(hex(address)) does not go away"))
+            }
+        } else {
+            repeatedHost = host
+            repeatedAddress = address
+            repetitions = 0
+        }
+    }
 }

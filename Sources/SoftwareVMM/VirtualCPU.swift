@@ -4,193 +4,193 @@ import Machine
 
 /// RFLAGS bits (Intel SDM vol. 1, 3.4.3).
 enum Flags {
-  static let arithmetic: UInt64 = 0x8D5
-  static let trap: UInt64 = 1 << 8
-  static let interrupt: UInt64 = 1 << 9
-  static let direction: UInt64 = 1 << 10
-  static let nestedTask: UInt64 = 1 << 14
-  static let resume: UInt64 = 1 << 16
-  static let alignmentCheck: UInt64 = 1 << 18
-  static let identification: UInt64 = 1 << 21
-  /// Bits a guest can change from any ring and that live in the CPU while it runs.
-  static let live: UInt64 = arithmetic | direction | identification
-  static let always: UInt64 = 2
+    static let arithmetic: UInt64 = 0x8D5
+    static let trap: UInt64 = 1 << 8
+    static let interrupt: UInt64 = 1 << 9
+    static let direction: UInt64 = 1 << 10
+    static let nestedTask: UInt64 = 1 << 14
+    static let resume: UInt64 = 1 << 16
+    static let alignmentCheck: UInt64 = 1 << 18
+    static let identification: UInt64 = 1 << 21
+    /// Bits a guest can change from any ring and that live in the CPU while it runs.
+    static let live: UInt64 = arithmetic | direction | identification
+    static let always: UInt64 = 2
 }
 
 /// General-purpose registers in encoding order.
 enum GPR {
-  static let rax = 0
-  static let rcx = 1
-  static let rdx = 2
-  static let rbx = 3
-  static let rsp = 4
-  static let rbp = 5
-  static let rsi = 6
-  static let rdi = 7
-  static let r11 = 11
+    static let rax = 0
+    static let rcx = 1
+    static let rdx = 2
+    static let rbx = 3
+    static let rsp = 4
+    static let rbp = 5
+    static let rsi = 6
+    static let rdi = 7
+    static let r11 = 11
 }
 
 /// An exception on its way to the guest.
 struct GuestException: Error {
-  var vector: UInt8
-  var errorCode: UInt32?
-  /// CR2, for page faults.
-  var address: UInt64?
+    var vector: UInt8
+    var errorCode: UInt32?
+    /// CR2, for page faults.
+    var address: UInt64?
 
-  static let divideError: UInt8 = 0
-  static let debug: UInt8 = 1
-  static let invalidOpcode: UInt8 = 6
-  static let doubleFault: UInt8 = 8
-  static let generalProtection: UInt8 = 13
-  static let pageFault: UInt8 = 14
+    static let divideError: UInt8 = 0
+    static let debug: UInt8 = 1
+    static let invalidOpcode: UInt8 = 6
+    static let doubleFault: UInt8 = 8
+    static let generalProtection: UInt8 = 13
+    static let pageFault: UInt8 = 14
 
-  static let undefined = GuestException(vector: invalidOpcode)
-  static let protection = GuestException(vector: generalProtection, errorCode: 0)
+    static let undefined = GuestException(vector: invalidOpcode)
+    static let protection = GuestException(vector: generalProtection, errorCode: 0)
 }
 
 /// Why a machine cannot go on.
 struct MachineStop: Error {
-  var end: MachineEnd
-  init(_ end: MachineEnd) { self.end = end }
+    var end: MachineEnd
+    init(_ end: MachineEnd) { self.end = end }
 
-  static func unsupported(_ what: String) -> MachineStop {
-    MachineStop(.emulationFailure("the software VMM does not support \(what)"))
-  }
+    static func unsupported(_ what: String) -> MachineStop {
+        MachineStop(.emulationFailure("the software VMM does not support \(what)"))
+    }
 }
 
 /// One virtual CPU: the registers in the shared structure, and what the VMM virtualizes.
 ///
 /// Safety: `state` is a mapping that lives as long as this object.
 final class VirtualCPU {
-  let state: UnsafeMutablePointer<vb_sw_vcpu>
-  private static let stateBytes = (MemoryLayout<vb_sw_vcpu>.size + 4095) & ~4095
-  private static let xsaveBytes = 16 << 10
+    let state: UnsafeMutablePointer<vb_sw_vcpu>
+    private static let stateBytes = (MemoryLayout<vb_sw_vcpu>.size + 4095) & ~4095
+    private static let xsaveBytes = 16 << 10
 
-  /// Guest RIP; valid between exit and entry.
-  var rip: UInt64 = 0
-  var privilege: UInt8 = 0
-  /// An interrupt window opens one instruction late, behind STI.
-  var interruptShadow = false
+    /// Guest RIP; valid between exit and entry.
+    var rip: UInt64 = 0
+    var privilege: UInt8 = 0
+    /// An interrupt window opens one instruction late, behind STI.
+    var interruptShadow = false
 
-  var cr0: UInt64
-  var cr2: UInt64 = 0
-  var cr3: UInt64
-  var cr4: UInt64
-  var efer: UInt64
-  var star: UInt64 = 0
-  var longStar: UInt64 = 0
-  var compatibilityStar: UInt64 = 0
-  var systemCallMask: UInt64 = 0
-  var kernelGSBase: UInt64 = 0
-  var tscAuxiliary: UInt64 = 0
-  var pageAttributes: UInt64 = 0x0007_0406_0007_0406
-  var sysenter: (UInt64, UInt64, UInt64) = (0, 0, 0)
-  var xcr0: UInt64 = 1
-  var debugRegisters: [UInt64] = [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400]
-  var gdtBase: UInt64
-  var gdtLimit: UInt16
-  var idtBase: UInt64 = 0
-  var idtLimit: UInt16 = 0
-  var taskSelector: UInt16 = 0
-  var taskBase: UInt64 = 0
-  var taskLimit: UInt32 = 0
-  var localSelector: UInt16 = 0
-  var codeSelector: UInt16 = 0x10
-  /// ES, CS (unused), SS, DS, FS, GS in encoding order.
-  var selectors: [UInt16] = [0x18, 0x10, 0x18, 0x18, 0, 0]
-  var apic: LocalAPIC
+    var cr0: UInt64
+    var cr2: UInt64 = 0
+    var cr3: UInt64
+    var cr4: UInt64
+    var efer: UInt64
+    var star: UInt64 = 0
+    var longStar: UInt64 = 0
+    var compatibilityStar: UInt64 = 0
+    var systemCallMask: UInt64 = 0
+    var kernelGSBase: UInt64 = 0
+    var tscAuxiliary: UInt64 = 0
+    var pageAttributes: UInt64 = 0x0007_0406_0007_0406
+    var sysenter: (UInt64, UInt64, UInt64) = (0, 0, 0)
+    var xcr0: UInt64 = 1
+    var debugRegisters: [UInt64] = [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400]
+    var gdtBase: UInt64
+    var gdtLimit: UInt16
+    var idtBase: UInt64 = 0
+    var idtLimit: UInt16 = 0
+    var taskSelector: UInt16 = 0
+    var taskBase: UInt64 = 0
+    var taskLimit: UInt32 = 0
+    var localSelector: UInt16 = 0
+    var codeSelector: UInt16 = 0x10
+    /// ES, CS (unused), SS, DS, FS, GS in encoding order.
+    var selectors: [UInt16] = [0x18, 0x10, 0x18, 0x18, 0, 0]
+    var apic: LocalAPIC
 
-  /// XCR0 of the host, as far as guest state is switched.
-  let hostXCR0: UInt64
+    /// XCR0 of the host, as far as guest state is switched.
+    let hostXCR0: UInt64
 
-  init(boot: BootState, tscHertz: UInt64) throws(MachineError) {
-    guard
-      let memory = mmap(
-        nil, Self.stateBytes + Self.xsaveBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-        -1, 0),
-      memory != MAP_FAILED
-    else { throw .last("mmap of the vCPU state") }
-    state = memory.bindMemory(to: vb_sw_vcpu.self, capacity: 1)
-    cr0 = boot.cr0
-    cr3 = boot.cr3
-    cr4 = boot.cr4
-    efer = boot.efer
-    gdtBase = boot.gdtBase
-    gdtLimit = boot.gdtLimit
-    apic = LocalAPIC(tscHertz: tscHertz)
-    // x87, SSE, AVX, AVX-512; not protection keys or AMX, which guests are not offered.
-    hostXCR0 = vb_sw_xgetbv0() & 0b1110_0111
-    state.pointee.xsave = UInt64(UInt(bitPattern: memory + Self.stateBytes))
-    state.pointee.xsave_capacity = UInt64(Self.xsaveBytes)
-    state.pointee.xcr0 = hostXCR0
-    resetFPU()
-    rip = boot.rip
-    self[GPR.rdi] = boot.rdi
-    state.pointee.rflags = boot.rflags
-  }
-
-  deinit { munmap(state, Self.stateBytes + Self.xsaveBytes) }
-
-  /// State after FNINIT and with the default MXCSR: an XSAVE image with no component present.
-  private func resetFPU() {
-    let area = UnsafeMutableRawPointer(bitPattern: UInt(state.pointee.xsave))!
-    memset(area, 0, Self.xsaveBytes)
-    area.storeBytes(of: 0x37F, as: UInt16.self)
-    area.storeBytes(of: 0x1F80, toByteOffset: 24, as: UInt32.self)
-  }
-
-  private var registers: UnsafeMutablePointer<UInt64> {
-    UnsafeMutableRawPointer(state).assumingMemoryBound(to: UInt64.self)
-  }
-
-  subscript(register: Int) -> UInt64 {
-    get { registers[register] }
-    set { registers[register] = newValue }
-  }
-
-  var spillSlots: UnsafeMutablePointer<UInt64> {
-    UnsafeMutableRawPointer(state).advanced(by: Int(VB_SW_SPILL)).assumingMemoryBound(
-      to: UInt64.self)
-  }
-
-  var interruptsEnabled: Bool {
-    get { state.pointee.vif != 0 }
-    set { state.pointee.vif = newValue ? 1 : 0 }
-  }
-
-  /// Flags only the VMM keeps: what the guest set of AC, NT and RF while they are not live.
-  private var keptFlags: UInt64 = 0
-
-  /// RFLAGS as the guest sees them.
-  var flags: UInt64 {
-    get {
-      state.pointee.rflags & Flags.live | keptFlags | Flags.always
-        | (interruptsEnabled ? Flags.interrupt : 0)
+    init(boot: BootState, tscHertz: UInt64) throws(MachineError) {
+        guard
+            let memory = mmap(
+                nil, Self.stateBytes + Self.xsaveBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                -1, 0),
+            memory != MAP_FAILED
+        else { throw .last("mmap of the vCPU state") }
+        state = memory.bindMemory(to: vb_sw_vcpu.self, capacity: 1)
+        cr0 = boot.cr0
+        cr3 = boot.cr3
+        cr4 = boot.cr4
+        efer = boot.efer
+        gdtBase = boot.gdtBase
+        gdtLimit = boot.gdtLimit
+        apic = LocalAPIC(tscHertz: tscHertz)
+        // x87, SSE, AVX, AVX-512; not protection keys or AMX, which guests are not offered.
+        hostXCR0 = vb_sw_xgetbv0() & 0b1110_0111
+        state.pointee.xsave = UInt64(UInt(bitPattern: memory + Self.stateBytes))
+        state.pointee.xsave_capacity = UInt64(Self.xsaveBytes)
+        state.pointee.xcr0 = hostXCR0
+        resetFPU()
+        rip = boot.rip
+        self[GPR.rdi] = boot.rdi
+        state.pointee.rflags = boot.rflags
     }
-    set {
-      state.pointee.rflags = newValue & Flags.live | Flags.always | Flags.interrupt
-      keptFlags = newValue & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
-      interruptsEnabled = newValue & Flags.interrupt != 0
+
+    deinit { munmap(state, Self.stateBytes + Self.xsaveBytes) }
+
+    /// State after FNINIT and with the default MXCSR: an XSAVE image with no component present.
+    private func resetFPU() {
+        let area = UnsafeMutableRawPointer(bitPattern: UInt(state.pointee.xsave))!
+        memset(area, 0, Self.xsaveBytes)
+        area.storeBytes(of: 0x37F, as: UInt16.self)
+        area.storeBytes(of: 0x1F80, toByteOffset: 24, as: UInt32.self)
     }
-  }
 
-  /// Takes over flags that the CPU held when the guest was interrupted in ring 3, where it may have changed more of them.
-  func keepUserFlags() {
-    keptFlags = state.pointee.rflags & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
-  }
+    private var registers: UnsafeMutablePointer<UInt64> {
+        UnsafeMutableRawPointer(state).assumingMemoryBound(to: UInt64.self)
+    }
 
-  /// Flags with which the CPU goes on in the guest.
-  func prepareFlags() {
-    var value = state.pointee.rflags & Flags.live | Flags.always | Flags.interrupt
-    if privilege == 3 && cr0 & 1 << 18 != 0 { value |= keptFlags & Flags.alignmentCheck }
-    state.pointee.rflags = value
-  }
+    subscript(register: Int) -> UInt64 {
+        get { registers[register] }
+        set { registers[register] = newValue }
+    }
 
-  var singleStepping: Bool { keptFlags & Flags.trap != 0 }
+    var spillSlots: UnsafeMutablePointer<UInt64> {
+        UnsafeMutableRawPointer(state).advanced(by: Int(VB_SW_SPILL)).assumingMemoryBound(
+            to: UInt64.self)
+    }
 
-  var pagingMode: PagingMode {
-    PagingMode(
-      root: cr3, writeProtect: cr0 & 1 << 16 != 0, globalPages: cr4 & 1 << 7 != 0,
-      noExecute: efer & 1 << 11 != 0)
-  }
+    var interruptsEnabled: Bool {
+        get { state.pointee.vif != 0 }
+        set { state.pointee.vif = newValue ? 1 : 0 }
+    }
+
+    /// Flags only the VMM keeps: what the guest set of AC, NT and RF while they are not live.
+    private var keptFlags: UInt64 = 0
+
+    /// RFLAGS as the guest sees them.
+    var flags: UInt64 {
+        get {
+            state.pointee.rflags & Flags.live | keptFlags | Flags.always
+                | (interruptsEnabled ? Flags.interrupt : 0)
+        }
+        set {
+            state.pointee.rflags = newValue & Flags.live | Flags.always | Flags.interrupt
+            keptFlags = newValue & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
+            interruptsEnabled = newValue & Flags.interrupt != 0
+        }
+    }
+
+    /// Takes over flags that the CPU held when the guest was interrupted in ring 3, where it may have changed more of them.
+    func keepUserFlags() {
+        keptFlags = state.pointee.rflags & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
+    }
+
+    /// Flags with which the CPU goes on in the guest.
+    func prepareFlags() {
+        var value = state.pointee.rflags & Flags.live | Flags.always | Flags.interrupt
+        if privilege == 3 && cr0 & 1 << 18 != 0 { value |= keptFlags & Flags.alignmentCheck }
+        state.pointee.rflags = value
+    }
+
+    var singleStepping: Bool { keptFlags & Flags.trap != 0 }
+
+    var pagingMode: PagingMode {
+        PagingMode(
+            root: cr3, writeProtect: cr0 & 1 << 16 != 0, globalPages: cr4 & 1 << 7 != 0,
+            noExecute: efer & 1 << 11 != 0)
+    }
 }

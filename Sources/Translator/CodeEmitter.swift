@@ -1,154 +1,154 @@
 /// Appends host instructions to a buffer. Small emitters, named for what they emit; none changes flags.
 struct CodeEmitter {
-  private(set) var bytes: [UInt8] = []
-  private(set) var map: [MapEntry] = []
-  let layout: VCPULayout
+    private(set) var bytes: [UInt8] = []
+    private(set) var map: [MapEntry] = []
+    let layout: VCPULayout
 
-  init(layout: VCPULayout) {
-    self.layout = layout
-    bytes.reserveCapacity(2048)
-    map.reserveCapacity(256)
-  }
-
-  var offset: Int { bytes.count }
-
-  /// From here on the guest's state is: about to execute `guestRIP`, once `undo` is done.
-  mutating func mark(_ guestRIP: UInt64, _ undo: Undo = []) {
-    let here = UInt32(bytes.count)
-    if let last = map.last, last.hostOffset == here { map.removeLast() }
-    map.append(MapEntry(hostOffset: here, undo: undo, guestRIP: guestRIP))
-  }
-
-  mutating func byte(_ value: UInt8) { bytes.append(value) }
-  mutating func raw(_ values: UInt8...) { bytes.append(contentsOf: values) }
-  mutating func raw(_ values: some Sequence<UInt8>) { bytes.append(contentsOf: values) }
-
-  mutating func word32(_ value: Int32) {
-    let bits = UInt32(bitPattern: value)
-    bytes.append(UInt8(truncatingIfNeeded: bits))
-    bytes.append(UInt8(truncatingIfNeeded: bits >> 8))
-    bytes.append(UInt8(truncatingIfNeeded: bits >> 16))
-    bytes.append(UInt8(truncatingIfNeeded: bits >> 24))
-  }
-
-  mutating func word64(_ value: UInt64) {
-    word32(Int32(truncatingIfNeeded: value))
-    word32(Int32(truncatingIfNeeded: value >> 32))
-  }
-
-  mutating func patch32(at offset: Int, _ value: Int32) {
-    for index in 0..<4 {
-      bytes[offset + index] = UInt8(truncatingIfNeeded: value >> (Int32(index) * 8))
+    init(layout: VCPULayout) {
+        self.layout = layout
+        bytes.reserveCapacity(2048)
+        map.reserveCapacity(256)
     }
-  }
 
-  /// `mov gs:[slot], register`
-  mutating func store(_ register: Register, to slot: Int32) {
-    raw(0x65, 0x48 | (register.rawValue >> 3) << 2, 0x89, 0x04 | (register.rawValue & 7) << 3, 0x25)
-    word32(slot)
-  }
+    var offset: Int { bytes.count }
 
-  /// `mov register, gs:[slot]`
-  mutating func load(_ register: Register, from slot: Int32) {
-    raw(0x65, 0x48 | (register.rawValue >> 3) << 2, 0x8B, 0x04 | (register.rawValue & 7) << 3, 0x25)
-    word32(slot)
-  }
-
-  mutating func spill(_ register: Register) { store(register, to: layout.spill(register)) }
-  mutating func unspill(_ register: Register) { load(register, from: layout.spill(register)) }
-
-  /// `mov qword gs:[slot], value` (sign-extended)
-  mutating func store(value: Int32, to slot: Int32) {
-    raw(0x65, 0x48, 0xC7, 0x04, 0x25)
-    word32(slot)
-    word32(value)
-  }
-
-  /// `mov qword gs:[slot], value`, in one or two stores
-  mutating func store(value64: UInt64, to slot: Int32) {
-    if let short = Int32(exactly: Int64(bitPattern: value64)) {
-      store(value: short, to: slot)
-    } else {
-      for half in 0..<2 {
-        raw(0x65, 0xC7, 0x04, 0x25)
-        word32(slot + Int32(half) * 4)
-        word32(Int32(truncatingIfNeeded: value64 >> (UInt64(half) * 32)))
-      }
+    /// From here on the guest's state is: about to execute `guestRIP`, once `undo` is done.
+    mutating func mark(_ guestRIP: UInt64, _ undo: Undo = []) {
+        let here = UInt32(bytes.count)
+        if let last = map.last, last.hostOffset == here { map.removeLast() }
+        map.append(MapEntry(hostOffset: here, undo: undo, guestRIP: guestRIP))
     }
-  }
 
-  /// `mov register, value`, in its shortest form
-  mutating func load(_ register: Register, value: UInt64) {
-    if let short = Int32(exactly: Int64(bitPattern: value)) {
-      raw(0x48 | register.rawValue >> 3, 0xC7, 0xC0 | register.rawValue & 7)
-      word32(short)
-    } else {
-      raw(0x48 | register.rawValue >> 3, 0xB8 | register.rawValue & 7)
-      word64(value)
+    mutating func byte(_ value: UInt8) { bytes.append(value) }
+    mutating func raw(_ values: UInt8...) { bytes.append(contentsOf: values) }
+    mutating func raw(_ values: some Sequence<UInt8>) { bytes.append(contentsOf: values) }
+
+    mutating func word32(_ value: Int32) {
+        let bits = UInt32(bitPattern: value)
+        bytes.append(UInt8(truncatingIfNeeded: bits))
+        bytes.append(UInt8(truncatingIfNeeded: bits >> 8))
+        bytes.append(UInt8(truncatingIfNeeded: bits >> 16))
+        bytes.append(UInt8(truncatingIfNeeded: bits >> 24))
     }
-  }
 
-  /// `mov destination, source`
-  mutating func move(_ destination: Register, _ source: Register) {
-    raw(
-      0x48 | (source.rawValue >> 3) << 2 | destination.rawValue >> 3, 0x89,
-      0xC0 | (source.rawValue & 7) << 3 | destination.rawValue & 7)
-  }
-
-  /// `lea register, [register + other]`
-  mutating func add(_ other: Register, to register: Register) {
-    // RSP cannot be an index; RBP and R13 as base need a displacement, so one is always given.
-    raw(
-      0x48 | (register.rawValue >> 3) << 2 | (other.rawValue >> 3) << 1 | register.rawValue >> 3,
-      0x8D,
-      0x44 | (register.rawValue & 7) << 3, (other.rawValue & 7) << 3 | register.rawValue & 7, 0)
-  }
-
-  /// `lea destination, [base + displacement]`
-  mutating func address(_ destination: Register, _ base: Register, _ displacement: Int32) {
-    raw(
-      0x48 | (destination.rawValue >> 3) << 2 | base.rawValue >> 3, 0x8D,
-      0x80 | (destination.rawValue & 7) << 3 | base.rawValue & 7)
-    if base.rawValue & 7 == 4 { byte(0x24) }
-    word32(displacement)
-  }
-
-  /// `mov fs:[base + displacement], source`
-  mutating func storeGuest(_ source: Register, base: Register, displacement: Int32) {
-    guestAccess(0x89, source, base, displacement)
-  }
-
-  /// `mov destination, fs:[base + displacement]`
-  mutating func loadGuest(_ destination: Register, base: Register, displacement: Int32) {
-    guestAccess(0x8B, destination, base, displacement)
-  }
-
-  private mutating func guestAccess(
-    _ opcode: UInt8, _ register: Register, _ base: Register, _ displacement: Int32
-  ) {
-    raw(
-      0x64, 0x48 | (register.rawValue >> 3) << 2 | base.rawValue >> 3, opcode,
-      0x80 | (register.rawValue & 7) << 3 | base.rawValue & 7)
-    if base.rawValue & 7 == 4 { byte(0x24) }
-    word32(displacement)
-  }
-
-  /// `mov qword fs:[rsp - 8], value` in one store, or two when the value does not sign-extend from 32 bits
-  mutating func storeBelowStack(value: UInt64) {
-    if let short = Int32(exactly: Int64(bitPattern: value)) {
-      raw(0x64, 0x48, 0xC7, 0x44, 0x24, 0xF8)
-      word32(short)
-    } else {
-      for half in 0..<2 {
-        raw(0x64, 0xC7, 0x44, 0x24, UInt8(bitPattern: Int8(-8 + 4 * half)))
-        word32(Int32(truncatingIfNeeded: value >> (UInt64(half) * 32)))
-      }
+    mutating func word64(_ value: UInt64) {
+        word32(Int32(truncatingIfNeeded: value))
+        word32(Int32(truncatingIfNeeded: value >> 32))
     }
-  }
 
-  /// `jmp gs:[slot]`
-  mutating func jump(through slot: Int32) {
-    raw(0x65, 0xFF, 0x24, 0x25)
-    word32(slot)
-  }
+    mutating func patch32(at offset: Int, _ value: Int32) {
+        for index in 0..<4 {
+            bytes[offset + index] = UInt8(truncatingIfNeeded: value >> (Int32(index) * 8))
+        }
+    }
+
+    /// `mov gs:[slot], register`
+    mutating func store(_ register: Register, to slot: Int32) {
+        raw(0x65, 0x48 | (register.rawValue >> 3) << 2, 0x89, 0x04 | (register.rawValue & 7) << 3, 0x25)
+        word32(slot)
+    }
+
+    /// `mov register, gs:[slot]`
+    mutating func load(_ register: Register, from slot: Int32) {
+        raw(0x65, 0x48 | (register.rawValue >> 3) << 2, 0x8B, 0x04 | (register.rawValue & 7) << 3, 0x25)
+        word32(slot)
+    }
+
+    mutating func spill(_ register: Register) { store(register, to: layout.spill(register)) }
+    mutating func unspill(_ register: Register) { load(register, from: layout.spill(register)) }
+
+    /// `mov qword gs:[slot], value` (sign-extended)
+    mutating func store(value: Int32, to slot: Int32) {
+        raw(0x65, 0x48, 0xC7, 0x04, 0x25)
+        word32(slot)
+        word32(value)
+    }
+
+    /// `mov qword gs:[slot], value`, in one or two stores
+    mutating func store(value64: UInt64, to slot: Int32) {
+        if let short = Int32(exactly: Int64(bitPattern: value64)) {
+            store(value: short, to: slot)
+        } else {
+            for half in 0..<2 {
+                raw(0x65, 0xC7, 0x04, 0x25)
+                word32(slot + Int32(half) * 4)
+                word32(Int32(truncatingIfNeeded: value64 >> (UInt64(half) * 32)))
+            }
+        }
+    }
+
+    /// `mov register, value`, in its shortest form
+    mutating func load(_ register: Register, value: UInt64) {
+        if let short = Int32(exactly: Int64(bitPattern: value)) {
+            raw(0x48 | register.rawValue >> 3, 0xC7, 0xC0 | register.rawValue & 7)
+            word32(short)
+        } else {
+            raw(0x48 | register.rawValue >> 3, 0xB8 | register.rawValue & 7)
+            word64(value)
+        }
+    }
+
+    /// `mov destination, source`
+    mutating func move(_ destination: Register, _ source: Register) {
+        raw(
+            0x48 | (source.rawValue >> 3) << 2 | destination.rawValue >> 3, 0x89,
+            0xC0 | (source.rawValue & 7) << 3 | destination.rawValue & 7)
+    }
+
+    /// `lea register, [register + other]`
+    mutating func add(_ other: Register, to register: Register) {
+        // RSP cannot be an index; RBP and R13 as base need a displacement, so one is always given.
+        raw(
+            0x48 | (register.rawValue >> 3) << 2 | (other.rawValue >> 3) << 1 | register.rawValue >> 3,
+            0x8D,
+            0x44 | (register.rawValue & 7) << 3, (other.rawValue & 7) << 3 | register.rawValue & 7, 0)
+    }
+
+    /// `lea destination, [base + displacement]`
+    mutating func address(_ destination: Register, _ base: Register, _ displacement: Int32) {
+        raw(
+            0x48 | (destination.rawValue >> 3) << 2 | base.rawValue >> 3, 0x8D,
+            0x80 | (destination.rawValue & 7) << 3 | base.rawValue & 7)
+        if base.rawValue & 7 == 4 { byte(0x24) }
+        word32(displacement)
+    }
+
+    /// `mov fs:[base + displacement], source`
+    mutating func storeGuest(_ source: Register, base: Register, displacement: Int32) {
+        guestAccess(0x89, source, base, displacement)
+    }
+
+    /// `mov destination, fs:[base + displacement]`
+    mutating func loadGuest(_ destination: Register, base: Register, displacement: Int32) {
+        guestAccess(0x8B, destination, base, displacement)
+    }
+
+    private mutating func guestAccess(
+        _ opcode: UInt8, _ register: Register, _ base: Register, _ displacement: Int32
+    ) {
+        raw(
+            0x64, 0x48 | (register.rawValue >> 3) << 2 | base.rawValue >> 3, opcode,
+            0x80 | (register.rawValue & 7) << 3 | base.rawValue & 7)
+        if base.rawValue & 7 == 4 { byte(0x24) }
+        word32(displacement)
+    }
+
+    /// `mov qword fs:[rsp - 8], value` in one store, or two when the value does not sign-extend from 32 bits
+    mutating func storeBelowStack(value: UInt64) {
+        if let short = Int32(exactly: Int64(bitPattern: value)) {
+            raw(0x64, 0x48, 0xC7, 0x44, 0x24, 0xF8)
+            word32(short)
+        } else {
+            for half in 0..<2 {
+                raw(0x64, 0xC7, 0x44, 0x24, UInt8(bitPattern: Int8(-8 + 4 * half)))
+                word32(Int32(truncatingIfNeeded: value >> (UInt64(half) * 32)))
+            }
+        }
+    }
+
+    /// `jmp gs:[slot]`
+    mutating func jump(through slot: Int32) {
+        raw(0x65, 0xFF, 0x24, 0x25)
+        word32(slot)
+    }
 }

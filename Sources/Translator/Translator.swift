@@ -11,221 +11,225 @@ import CZydis
 /// Guest registers stay in the same host registers. FS base is the window base, GS base the vCPU state
 /// (see `VCPULayout`). Not thread-safe: the decoder's storage is used again for every instruction.
 public final class Translator {
-  let decoder = InstructionDecoder()
-  let layout: VCPULayout
-  let options: TranslationOptions
+    let decoder = InstructionDecoder()
+    let layout: VCPULayout
+    let options: TranslationOptions
 
-  public init(layout: VCPULayout, options: TranslationOptions) {
-    self.layout = layout
-    self.options = options
-  }
-
-  /// What follows an instruction.
-  enum Flow {
-    case next
-    case endsBlock
-  }
-
-  struct PendingExit {
-    var displacementOffset: Int
-    var target: UInt64
-  }
-
-  /// A block being made.
-  struct Assembly {
-    var emitter: CodeEmitter
-    var exits: [PendingExit] = []
-  }
-
-  /// Translates from `rip` on; `bytes` are the guest's code there, ending where the next page is not wanted.
-  ///
-  /// - Throws: `needsMoreBytes` when not even the first instruction is whole.
-  public func translate(_ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>) throws(TranslationError)
-    -> TranslatedBlock
-  {
-    var assembly = Assembly(emitter: CodeEmitter(layout: layout))
-    emitVerification(of: rip, &assembly.emitter)
-    let directEntry = assembly.emitter.offset
-    var position = 0
-    var count = 0
-    var flow = Flow.next
-    while case .next = flow {
-      let current = rip &+ UInt64(position)
-      assembly.emitter.mark(current)
-      guard count < options.instructionLimit else {
-        emitJump(to: current, &assembly)
-        break
-      }
-      let rest = UnsafeBufferPointer(rebasing: bytes[min(position, bytes.count)...])
-      switch decoder.decode(rest, rip: current) {
-      case .failure(.truncated):
-        guard count > 0 else { throw .needsMoreBytes }
-        emitJump(to: current, &assembly)
-        flow = .endsBlock
-      case .failure(.invalid):
-        // The VMM finds out what the CPU would say of it (mostly #UD).
-        emitCallout(current, &assembly.emitter)
-        position += 1
-        flow = .endsBlock
-      case .instruction(let instruction):
-        flow = translate(instruction, &assembly)
-        position += instruction.length
-      }
-      count += 1
+    public init(layout: VCPULayout, options: TranslationOptions) {
+        self.layout = layout
+        self.options = options
     }
-    let exits = emitStubs(&assembly)
-    return TranslatedBlock(
-      guestStart: rip, guestBytes: position, instructionCount: count, code: assembly.emitter.bytes,
-      directEntry: directEntry, exits: exits, map: assembly.emitter.map)
-  }
 
-  private func translate(_ instruction: DecodedInstruction, _ assembly: inout Assembly) -> Flow {
-    if needsVMM(instruction) {
-      emitCallout(instruction.rip, &assembly.emitter)
-      return .endsBlock
+    /// What follows an instruction.
+    enum Flow {
+        case next
+        case endsBlock
     }
-    switch instruction.mnemonic {
-    case ZYDIS_MNEMONIC_JMP, ZYDIS_MNEMONIC_CALL:
-      return translateBranch(instruction, &assembly)
-    case ZYDIS_MNEMONIC_RET:
-      emitReturn(instruction, &assembly.emitter)
-      return .endsBlock
-    case ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_LEAVE:
-      return emitStack(instruction, &assembly.emitter)
-    case ZYDIS_MNEMONIC_CLI:
-      assembly.emitter.store(value: 0, to: layout.virtualInterruptFlag)
-      return .next
-    case ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE, ZYDIS_MNEMONIC_WRFSBASE,
-      ZYDIS_MNEMONIC_WRGSBASE:
-      return emitSegmentBase(instruction, &assembly.emitter)
-    case ZYDIS_MNEMONIC_LEA:
-      emitLoadEffectiveAddress(instruction, &assembly.emitter)
-      return .next
-    default:
-      if instruction.info.meta.category == ZYDIS_CATEGORY_COND_BR {
-        emitConditionalBranch(instruction, &assembly)
-        return .next
-      }
-      if isString(instruction) { return emitString(instruction, &assembly.emitter) }
-      return emitOrdinary(instruction, &assembly.emitter)
+
+    struct PendingExit {
+        var displacementOffset: Int
+        var target: UInt64
     }
-  }
 
-  /// Privileged instructions, and sensitive ones that ring 3 would run with another meaning (SDM vol. 3, 2.8; Robin & Irvine 2000).
-  private func needsVMM(_ instruction: DecodedInstruction) -> Bool {
-    let info = instruction.info
-    if instruction.mnemonic == ZYDIS_MNEMONIC_CLI { return false }
-    if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return true }
-    switch instruction.mnemonic {
-    case ZYDIS_MNEMONIC_STI, ZYDIS_MNEMONIC_PUSHF, ZYDIS_MNEMONIC_PUSHFD, ZYDIS_MNEMONIC_PUSHFQ,
-      ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFD, ZYDIS_MNEMONIC_POPFQ,
-      ZYDIS_MNEMONIC_IRET, ZYDIS_MNEMONIC_IRETD, ZYDIS_MNEMONIC_IRETQ,
-      ZYDIS_MNEMONIC_SYSCALL, ZYDIS_MNEMONIC_SYSRET, ZYDIS_MNEMONIC_SYSENTER,
-      ZYDIS_MNEMONIC_SYSEXIT,
-      ZYDIS_MNEMONIC_INT, ZYDIS_MNEMONIC_INT1, ZYDIS_MNEMONIC_INT3,
-      ZYDIS_MNEMONIC_UD0, ZYDIS_MNEMONIC_UD1, ZYDIS_MNEMONIC_UD2,
-      ZYDIS_MNEMONIC_CPUID, ZYDIS_MNEMONIC_XGETBV, ZYDIS_MNEMONIC_RDPMC, ZYDIS_MNEMONIC_SWAPGS,
-      ZYDIS_MNEMONIC_IN, ZYDIS_MNEMONIC_OUT, ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW,
-      ZYDIS_MNEMONIC_INSD,
-      ZYDIS_MNEMONIC_OUTSB, ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD,
-      ZYDIS_MNEMONIC_SGDT, ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_SLDT, ZYDIS_MNEMONIC_STR,
-      ZYDIS_MNEMONIC_SMSW,
-      ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL, ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW,
-      ZYDIS_MNEMONIC_LFS, ZYDIS_MNEMONIC_LGS, ZYDIS_MNEMONIC_LSS, ZYDIS_MNEMONIC_ENTER,
-      ZYDIS_MNEMONIC_CLAC, ZYDIS_MNEMONIC_STAC, ZYDIS_MNEMONIC_XBEGIN, ZYDIS_MNEMONIC_XABORT,
-      ZYDIS_MNEMONIC_XEND,
-      ZYDIS_MNEMONIC_VMCALL, ZYDIS_MNEMONIC_VMMCALL, ZYDIS_MNEMONIC_VMFUNC, ZYDIS_MNEMONIC_RSM,
-      ZYDIS_MNEMONIC_MONITOR, ZYDIS_MNEMONIC_MWAIT, ZYDIS_MNEMONIC_RDPID:
-      return true
-    case ZYDIS_MNEMONIC_RET, ZYDIS_MNEMONIC_CALL, ZYDIS_MNEMONIC_JMP:
-      return info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR
-    case ZYDIS_MNEMONIC_MOV:
-      // Segment, control and debug registers: 8C, 8E, 0F 20…23.
-      if info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT {
-        return info.opcode == 0x8C || info.opcode == 0x8E
-      }
-      return info.opcode_map == ZYDIS_OPCODE_MAP_0F && (0x20...0x23).contains(info.opcode)
-    case ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP:
-      // FS and GS, and the 16-bit forms no 64-bit kernel uses.
-      return info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || info.operand_width == 16
-    default:
-      return false
+    /// A block being made.
+    struct Assembly {
+        var emitter: CodeEmitter
+        var exits: [PendingExit] = []
     }
-  }
 
-  // MARK: Leaving the block
-
-  /// The VMM carries out the instruction at `rip` and goes on behind it.
-  func emitCallout(_ rip: UInt64, _ emitter: inout CodeEmitter) {
-    emitter.mark(rip)
-    emitter.store(value64: rip, to: layout.instructionPointer)
-    emitter.store(value: layout.emulateExit, to: layout.exitKind)
-    emitter.jump(through: layout.exitStub)
-  }
-
-  /// `jmp target`, to be linked.
-  func emitJump(to target: UInt64, _ assembly: inout Assembly) {
-    assembly.emitter.mark(target)
-    assembly.emitter.byte(0xE9)
-    assembly.exits.append(PendingExit(displacementOffset: assembly.emitter.offset, target: target))
-    assembly.emitter.word32(0)
-  }
-
-  private func emitStubs(_ assembly: inout Assembly) -> [BlockExit] {
-    assembly.exits.map { exit in
-      let stub = assembly.emitter.offset
-      assembly.emitter.mark(exit.target)
-      assembly.emitter.store(value: 0, to: layout.exitIdentifier)
-      let identifier = assembly.emitter.offset - 4
-      assembly.emitter.store(value: layout.chainExit, to: layout.exitKind)
-      assembly.emitter.jump(through: layout.exitStub)
-      assembly.emitter.patch32(
-        at: exit.displacementOffset, Int32(stub - exit.displacementOffset - 4))
-      return BlockExit(
-        displacementOffset: exit.displacementOffset, stubOffset: stub, identifierOffset: identifier,
-        target: exit.target)
-    }
-  }
-
-  // MARK: Branches
-
-  private func translateBranch(_ instruction: DecodedInstruction, _ assembly: inout Assembly)
-    -> Flow
-  {
-    let isCall = instruction.mnemonic == ZYDIS_MNEMONIC_CALL
-    let operand = instruction.operands[0]
-    if operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE {
-      let target = instruction.next &+ UInt64(bitPattern: operand.imm.value.s)
-      if isCall { emitPushReturnAddress(instruction.next, &assembly.emitter) }
-      emitJump(to: target, &assembly)
-      return .endsBlock
-    }
-    guard emitIndirectBranch(instruction, isCall: isCall, &assembly.emitter) else {
-      emitCallout(instruction.rip, &assembly.emitter)
-      return .endsBlock
-    }
-    return .endsBlock
-  }
-
-  private func emitConditionalBranch(_ instruction: DecodedInstruction, _ assembly: inout Assembly)
-  {
-    let target = instruction.next &+ UInt64(bitPattern: instruction.operands[0].imm.value.s)
-    if instruction.info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT
-      && (0xE0...0xE3).contains(instruction.info.opcode)
+    /// Translates from `rip` on; `bytes` are the guest's code there, ending where the next page is not wanted.
+    ///
+    /// - Throws: `needsMoreBytes` when not even the first instruction is whole.
+    public func translate(_ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>) throws(TranslationError)
+        -> TranslatedBlock
     {
-      // LOOP, JRCXZ & co. reach 127 bytes: over a jump to the next instruction, to a near jump to the target.
-      //     loop taken ; jmp short next ; taken: jmp target ; next:
-      assembly.emitter.raw(instruction.bytes.dropLast())
-      assembly.emitter.byte(2)
-      // RCX is counted down now: at the short jump the guest is behind the instruction.
-      assembly.emitter.mark(instruction.next)
-      assembly.emitter.raw(0xEB, 5)
-      emitJump(to: target, &assembly)
-    } else {
-      assembly.emitter.raw(0x0F, 0x80 | instruction.info.opcode & 15)
-      assembly.exits.append(
-        PendingExit(displacementOffset: assembly.emitter.offset, target: target))
-      assembly.emitter.word32(0)
+        var assembly = Assembly(emitter: CodeEmitter(layout: layout))
+        emitVerification(of: rip, &assembly.emitter)
+        let directEntry = assembly.emitter.offset
+        var position = 0
+        var count = 0
+        var flow = Flow.next
+        while case .next = flow {
+            let current = rip &+ UInt64(position)
+            assembly.emitter.mark(current)
+            guard count < options.instructionLimit else {
+                emitJump(to: current, &assembly)
+                break
+            }
+            let rest = UnsafeBufferPointer(rebasing: bytes[min(position, bytes.count)...])
+            switch decoder.decode(rest, rip: current) {
+            case .failure(.truncated):
+                guard count > 0 else { throw .needsMoreBytes }
+                emitJump(to: current, &assembly)
+                flow = .endsBlock
+            case .failure(.invalid):
+                // The VMM finds out what the CPU would say of it (mostly #UD).
+                emitCallout(current, &assembly.emitter)
+                position += 1
+                flow = .endsBlock
+            case .instruction(let instruction):
+                flow = translate(instruction, &assembly)
+                position += instruction.length
+            }
+            count += 1
+        }
+        let exits = emitStubs(&assembly)
+        return TranslatedBlock(
+            guestStart: rip, guestBytes: position, instructionCount: count, code: assembly.emitter.bytes,
+            directEntry: directEntry, exits: exits, map: assembly.emitter.map)
     }
-  }
+
+    private func translate(_ instruction: DecodedInstruction, _ assembly: inout Assembly) -> Flow {
+        if needsVMM(instruction) {
+            emitCallout(instruction.rip, &assembly.emitter)
+            return .endsBlock
+        }
+        switch instruction.mnemonic {
+        case ZYDIS_MNEMONIC_JMP, ZYDIS_MNEMONIC_CALL:
+            return translateBranch(instruction, &assembly)
+        case ZYDIS_MNEMONIC_RET:
+            emitReturn(instruction, &assembly.emitter)
+            return .endsBlock
+        case ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_LEAVE:
+            return emitStack(instruction, &assembly.emitter)
+        case ZYDIS_MNEMONIC_CLI:
+            assembly.emitter.store(value: 0, to: layout.virtualInterruptFlag)
+            return .next
+        case ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE, ZYDIS_MNEMONIC_WRFSBASE,
+            ZYDIS_MNEMONIC_WRGSBASE:
+            return emitSegmentBase(instruction, &assembly.emitter)
+        case ZYDIS_MNEMONIC_LEA:
+            emitLoadEffectiveAddress(instruction, &assembly.emitter)
+            return .next
+        default:
+            if instruction.info.meta.category == ZYDIS_CATEGORY_COND_BR {
+                emitConditionalBranch(instruction, &assembly)
+                return .next
+            }
+            if isString(instruction) { return emitString(instruction, &assembly.emitter) }
+            return emitOrdinary(instruction, &assembly.emitter)
+        }
+    }
+
+    /// Privileged instructions, and sensitive ones that ring 3 would run with another meaning (SDM vol. 3, 2.8; Robin & Irvine 2000).
+    private func needsVMM(_ instruction: DecodedInstruction) -> Bool {
+        let info = instruction.info
+        if instruction.mnemonic == ZYDIS_MNEMONIC_CLI { return false }
+        // With an operand-size prefix a near branch goes to a 16-bit address on AMD and to the same one on Intel.
+        let branches = [ZYDIS_CATEGORY_COND_BR, ZYDIS_CATEGORY_UNCOND_BR, ZYDIS_CATEGORY_CALL, ZYDIS_CATEGORY_RET]
+        if branches.contains(where: { $0 == info.meta.category }), instruction.legacyPrefixes.contains(0x66) {
+            return true
+        }
+        if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return true }
+        switch instruction.mnemonic {
+        case ZYDIS_MNEMONIC_STI, ZYDIS_MNEMONIC_PUSHF, ZYDIS_MNEMONIC_PUSHFD, ZYDIS_MNEMONIC_PUSHFQ,
+            ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFD, ZYDIS_MNEMONIC_POPFQ,
+            ZYDIS_MNEMONIC_IRET, ZYDIS_MNEMONIC_IRETD, ZYDIS_MNEMONIC_IRETQ,
+            ZYDIS_MNEMONIC_SYSCALL, ZYDIS_MNEMONIC_SYSRET, ZYDIS_MNEMONIC_SYSENTER,
+            ZYDIS_MNEMONIC_SYSEXIT,
+            ZYDIS_MNEMONIC_INT, ZYDIS_MNEMONIC_INT1, ZYDIS_MNEMONIC_INT3,
+            ZYDIS_MNEMONIC_UD0, ZYDIS_MNEMONIC_UD1, ZYDIS_MNEMONIC_UD2,
+            ZYDIS_MNEMONIC_CPUID, ZYDIS_MNEMONIC_XGETBV, ZYDIS_MNEMONIC_RDPMC, ZYDIS_MNEMONIC_SWAPGS,
+            ZYDIS_MNEMONIC_IN, ZYDIS_MNEMONIC_OUT, ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW,
+            ZYDIS_MNEMONIC_INSD,
+            ZYDIS_MNEMONIC_OUTSB, ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD,
+            ZYDIS_MNEMONIC_SGDT, ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_SLDT, ZYDIS_MNEMONIC_STR,
+            ZYDIS_MNEMONIC_SMSW,
+            ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL, ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW,
+            ZYDIS_MNEMONIC_LFS, ZYDIS_MNEMONIC_LGS, ZYDIS_MNEMONIC_LSS, ZYDIS_MNEMONIC_ENTER,
+            ZYDIS_MNEMONIC_CLAC, ZYDIS_MNEMONIC_STAC, ZYDIS_MNEMONIC_XBEGIN, ZYDIS_MNEMONIC_XABORT,
+            ZYDIS_MNEMONIC_XEND,
+            ZYDIS_MNEMONIC_VMCALL, ZYDIS_MNEMONIC_VMMCALL, ZYDIS_MNEMONIC_VMFUNC, ZYDIS_MNEMONIC_RSM,
+            ZYDIS_MNEMONIC_MONITOR, ZYDIS_MNEMONIC_MWAIT, ZYDIS_MNEMONIC_RDPID:
+            return true
+        case ZYDIS_MNEMONIC_RET, ZYDIS_MNEMONIC_CALL, ZYDIS_MNEMONIC_JMP:
+            return info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR
+        case ZYDIS_MNEMONIC_MOV:
+            // Segment, control and debug registers: 8C, 8E, 0F 20…23.
+            if info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT {
+                return info.opcode == 0x8C || info.opcode == 0x8E
+            }
+            return info.opcode_map == ZYDIS_OPCODE_MAP_0F && (0x20...0x23).contains(info.opcode)
+        case ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP:
+            // FS and GS, and the 16-bit forms no 64-bit kernel uses.
+            return info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || info.operand_width == 16
+        default:
+            return false
+        }
+    }
+
+    // MARK: Leaving the block
+
+    /// The VMM carries out the instruction at `rip` and goes on behind it.
+    func emitCallout(_ rip: UInt64, _ emitter: inout CodeEmitter) {
+        emitter.mark(rip)
+        emitter.store(value64: rip, to: layout.instructionPointer)
+        emitter.store(value: layout.emulateExit, to: layout.exitKind)
+        emitter.jump(through: layout.exitStub)
+    }
+
+    /// `jmp target`, to be linked.
+    func emitJump(to target: UInt64, _ assembly: inout Assembly) {
+        assembly.emitter.mark(target)
+        assembly.emitter.byte(0xE9)
+        assembly.exits.append(PendingExit(displacementOffset: assembly.emitter.offset, target: target))
+        assembly.emitter.word32(0)
+    }
+
+    private func emitStubs(_ assembly: inout Assembly) -> [BlockExit] {
+        assembly.exits.map { exit in
+            let stub = assembly.emitter.offset
+            assembly.emitter.mark(exit.target)
+            assembly.emitter.store(value: 0, to: layout.exitIdentifier)
+            let identifier = assembly.emitter.offset - 4
+            assembly.emitter.store(value: layout.chainExit, to: layout.exitKind)
+            assembly.emitter.jump(through: layout.exitStub)
+            assembly.emitter.patch32(
+                at: exit.displacementOffset, Int32(stub - exit.displacementOffset - 4))
+            return BlockExit(
+                displacementOffset: exit.displacementOffset, stubOffset: stub, identifierOffset: identifier,
+                target: exit.target)
+        }
+    }
+
+    // MARK: Branches
+
+    private func translateBranch(_ instruction: DecodedInstruction, _ assembly: inout Assembly)
+        -> Flow
+    {
+        let isCall = instruction.mnemonic == ZYDIS_MNEMONIC_CALL
+        let operand = instruction.operands[0]
+        if operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE {
+            let target = instruction.next &+ UInt64(bitPattern: operand.imm.value.s)
+            if isCall { emitPushReturnAddress(instruction.next, &assembly.emitter) }
+            emitJump(to: target, &assembly)
+            return .endsBlock
+        }
+        guard emitIndirectBranch(instruction, isCall: isCall, &assembly.emitter) else {
+            emitCallout(instruction.rip, &assembly.emitter)
+            return .endsBlock
+        }
+        return .endsBlock
+    }
+
+    private func emitConditionalBranch(_ instruction: DecodedInstruction, _ assembly: inout Assembly) {
+        let target = instruction.next &+ UInt64(bitPattern: instruction.operands[0].imm.value.s)
+        if instruction.info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT
+            && (0xE0...0xE3).contains(instruction.info.opcode)
+        {
+            // LOOP, JRCXZ & co. reach 127 bytes: over a jump to the next instruction, to a near jump to the target.
+            //     loop taken ; jmp short next ; taken: jmp target ; next:
+            assembly.emitter.raw(instruction.bytes.dropLast())
+            assembly.emitter.byte(2)
+            // RCX is counted down now: at the short jump the guest is behind the instruction.
+            assembly.emitter.mark(instruction.next)
+            assembly.emitter.raw(0xEB, 5)
+            emitJump(to: target, &assembly)
+        } else {
+            assembly.emitter.raw(0x0F, 0x80 | instruction.info.opcode & 15)
+            assembly.exits.append(
+                PendingExit(displacementOffset: assembly.emitter.offset, target: target))
+            assembly.emitter.word32(0)
+        }
+    }
 }

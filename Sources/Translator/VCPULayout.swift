@@ -2,66 +2,66 @@
 ///
 /// A parameter of the translator, so that it depends on no process state and can be tested and fuzzed alone.
 public struct VCPULayout: Sendable {
-  /// Guest RIP, stored before an `emulate` exit.
-  public var instructionPointer: Int32
-  /// Guest RIP that an indirect branch goes to.
-  public var branchTarget: Int32
-  /// First of 16 spill slots, 8 bytes each, one a general-purpose register in encoding order.
-  public var spillSlots: Int32
-  public var exitKind: Int32
-  public var exitIdentifier: Int32
-  /// Holds the address of the exit trampoline.
-  public var exitStub: Int32
-  /// Holds the address of the trampoline for indirect branches that find no block.
-  public var missStub: Int32
-  public var guestFSBase: Int32
-  public var guestGSBase: Int32
-  public var virtualInterruptFlag: Int32
-  /// 65,536 host addresses, indexed by the low 16 bits of the guest address an indirect branch goes to.
-  public var indirectTable: Int32
-  /// Values stored to `exitKind`.
-  public var chainExit: Int32
-  public var emulateExit: Int32
+    /// Guest RIP, stored before an `emulate` exit.
+    public var instructionPointer: Int32
+    /// Guest RIP that an indirect branch goes to.
+    public var branchTarget: Int32
+    /// First of 16 spill slots, 8 bytes each, one a general-purpose register in encoding order.
+    public var spillSlots: Int32
+    public var exitKind: Int32
+    public var exitIdentifier: Int32
+    /// Holds the address of the exit trampoline.
+    public var exitStub: Int32
+    /// Holds the address of the trampoline for indirect branches that find no block.
+    public var missStub: Int32
+    public var guestFSBase: Int32
+    public var guestGSBase: Int32
+    public var virtualInterruptFlag: Int32
+    /// 65,536 host addresses, indexed by the low 16 bits of the guest address an indirect branch goes to.
+    public var indirectTable: Int32
+    /// Values stored to `exitKind`.
+    public var chainExit: Int32
+    public var emulateExit: Int32
 
-  public init(
-    instructionPointer: Int32, branchTarget: Int32, spillSlots: Int32, exitKind: Int32,
-    exitIdentifier: Int32,
-    exitStub: Int32, missStub: Int32, guestFSBase: Int32, guestGSBase: Int32,
-    virtualInterruptFlag: Int32,
-    indirectTable: Int32, chainExit: Int32, emulateExit: Int32
-  ) {
-    self.instructionPointer = instructionPointer
-    self.branchTarget = branchTarget
-    self.spillSlots = spillSlots
-    self.exitKind = exitKind
-    self.exitIdentifier = exitIdentifier
-    self.exitStub = exitStub
-    self.missStub = missStub
-    self.guestFSBase = guestFSBase
-    self.guestGSBase = guestGSBase
-    self.virtualInterruptFlag = virtualInterruptFlag
-    self.indirectTable = indirectTable
-    self.chainExit = chainExit
-    self.emulateExit = emulateExit
-  }
+    public init(
+        instructionPointer: Int32, branchTarget: Int32, spillSlots: Int32, exitKind: Int32,
+        exitIdentifier: Int32,
+        exitStub: Int32, missStub: Int32, guestFSBase: Int32, guestGSBase: Int32,
+        virtualInterruptFlag: Int32,
+        indirectTable: Int32, chainExit: Int32, emulateExit: Int32
+    ) {
+        self.instructionPointer = instructionPointer
+        self.branchTarget = branchTarget
+        self.spillSlots = spillSlots
+        self.exitKind = exitKind
+        self.exitIdentifier = exitIdentifier
+        self.exitStub = exitStub
+        self.missStub = missStub
+        self.guestFSBase = guestFSBase
+        self.guestGSBase = guestGSBase
+        self.virtualInterruptFlag = virtualInterruptFlag
+        self.indirectTable = indirectTable
+        self.chainExit = chainExit
+        self.emulateExit = emulateExit
+    }
 
-  func spill(_ register: Register) -> Int32 { spillSlots + Int32(register.rawValue) * 8 }
+    func spill(_ register: Register) -> Int32 { spillSlots + Int32(register.rawValue) * 8 }
 }
 
 /// How guest ring-0 addresses become host addresses, and how much is translated at a time.
 public struct TranslationOptions: Sendable {
-  /// W of the address map: the host linear address of guest address 0 as ring 0 sees it. Also the FS base.
-  public var windowBase: UInt64
-  /// Most guest instructions in one block.
-  public var instructionLimit: Int
+    /// W of the address map: the host linear address of guest address 0 as ring 0 sees it. Also the FS base.
+    public var windowBase: UInt64
+    /// Most guest instructions in one block.
+    public var instructionLimit: Int
 
-  public init(windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64) {
-    self.windowBase = windowBase
-    self.instructionLimit = instructionLimit
-  }
+    public init(windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64) {
+        self.windowBase = windowBase
+        self.instructionLimit = instructionLimit
+    }
 }
 
 /// A 64-bit general-purpose register in encoding order.
 public enum Register: UInt8, CaseIterable, Sendable {
-  case rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    case rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
 }

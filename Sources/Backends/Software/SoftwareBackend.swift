@@ -1,0 +1,43 @@
+import Machine
+import Results
+import SoftwareVMM
+
+/// The software VMM: ring 3 by direct execution, ring 0 by binary translation.
+public enum SoftwareBackend: Backend {
+    public static let name = BackendName.software
+
+    public static func availability() -> Availability {
+        switch SoftwareMachine.support() {
+        case .supported:
+            .available(detail: "binary translation of ring 0, direct execution of ring 3")
+        case .unavailable(let reason, let remedy):
+            .unavailable(reason: reason, remedy: remedy)
+        }
+    }
+
+    public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
+        GuestTrial.run(specification, observer: observer) { configuration, records in
+            let machine = try SoftwareMachine(
+                configuration: configuration, options: try options(specification.options))
+            return machine.run(observer: records)
+        }
+    }
+
+    /// Backend options: `codeCacheBytes`.
+    private static func options(_ given: [String: String]) throws(MachineError) -> SoftwareMachine.Options {
+        var options = SoftwareMachine.Options()
+        for (name, value) in given.sorted(by: { $0.key < $1.key }) {
+            switch name {
+            case "codeCacheBytes":
+                guard let bytes = Int(value) else {
+                    throw .invalidConfiguration("option codeCacheBytes=\(value): must be a number of bytes")
+                }
+                options.codeCacheBytes = bytes
+            default:
+                throw .invalidConfiguration(
+                    "the software backend has no option '\(name)'; it has codeCacheBytes")
+            }
+        }
+        return options
+    }
+}
