@@ -293,7 +293,7 @@ public final class SoftwareMachine {
             do throws(GuestException) {
                 return try translateBlock()
             } catch {
-                attempts += 1
+                attempts += 1; 
                 guard attempts < 4 else { throw MachineStop(.tripleFault) }
                 try deliver(error)
             }
