@@ -10,8 +10,8 @@ struct Mailbox {
     private(set) var hasUnflushedOutput = false
     private var openRecord: UInt32 = 0
 
-    private static let usedOffset = 20
-    private static let droppedOffset = 24
+    private static let usedOffset = 16
+    private static let droppedOffset = 20
 
     mutating func start(at address: PhysicalAddress, bytes: UInt64, hasHost: Bool) {
         base = address.linear
