@@ -64,6 +64,11 @@ let package = Package(
             "Lab", ["Backends", "Suite", "Results", "Statistics", "Host", "GuestImages", "GuestInterface", "CLinux"]),
         library("Report", ["Results", "Statistics"]),
         // Test support and tests.
+        .target(name: "SchemaTesting", path: "Tests/SchemaTesting", swiftSettings: strict),
+        tests("Suite", ["SchemaTesting"]),
+        tests("Results", ["SchemaTesting"]),
+        tests("Statistics"),
+        tests("Report", ["SchemaTesting"]),
         .target(name: "MachineTesting", dependencies: ["Machine"], path: "Tests/MachineTesting", swiftSettings: strict),
         tests("Machine", ["MachineTesting"]),
         tests("HardwareVMM", ["MachineTesting"]),

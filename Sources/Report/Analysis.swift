@@ -2,8 +2,8 @@ import Results
 import Statistics
 
 extension RunReport {
-    /// Computes the analysis of every cell and placement from the trials that are there. Call it before writing a report, finished or not;
-    /// the same trials and seed always give the same numbers.
+    /// Computes the analysis of every cell and placement from the trials that are there. Call it before writing a
+    /// report, finished or not; the same trials and seed always give the same numbers.
     public mutating func analyze() {
         let estimator = Estimator(seed: seed)
         let natives = Dictionary(grouping: cells.filter { $0.backend == "native" }, by: \.workload)
@@ -85,7 +85,8 @@ private struct CellAnalyzer {
 
     func analyze(_ cell: CellRecord, native: CellRecord?) -> CellAnalysis {
         let (failed, failures) = distinctFailures(cell.trials.map(\.result), rules: rules)
-        let nativeMetrics = native.map { MetricTimes.collect($0.trials.map { ($0.index, $0.result) }, rules: rules) } ?? []
+        let nativeMetrics =
+            native.map { MetricTimes.collect($0.trials.map { ($0.index, $0.result) }, rules: rules) } ?? []
         let metrics = MetricTimes.collect(cell.trials.map { ($0.index, $0.result) }, rules: rules).map { metric in
             MetricAnalysis(
                 name: metric.name, unit: metric.unit,

@@ -38,7 +38,8 @@ public enum CSVReports {
 
     // MARK: samples.csv
 
-    /// One line for each round of each trial; a trial without rounds has one line, for its whole run or for its failure.
+    /// One line for each round of each trial; a trial without rounds has one line, for its whole run or for its
+    /// failure.
     public static func samples(_ report: RunReport) -> String {
         var table = CSVTable(
             columns: RunKey.columns + [

@@ -2,8 +2,8 @@ import Results
 
 /// The files of a run: `report.json`, `samples.csv`, `exits.csv`, `summary.csv`.
 public enum ReportFolder {
-    /// Analyses the report and writes all files into an existing folder, each whole or not at all; `report.json` comes last, so that its
-    /// presence means that the others are there.
+    /// Analyses the report and writes all files into an existing folder, each whole or not at all; `report.json`
+    /// comes last, so that its presence means that the others are there.
     ///
     /// - Throws: `ReportError.unwritable` or `.notEncodable`. What was written before stays.
     /// - Returns: paths of the files.

@@ -41,11 +41,12 @@ public enum SummaryTable {
                 }
                 if analysis.metrics.count > 1 { head[1] = (index == 0 ? head[1] + " " : "  ") + metric.name }
                 let exits = index == 0 ? analysis : nil
-                table.row(head + [
-                    text(metric.time, metric.unit), cell.backend == "native" ? "1" : slowdown(metric.slowdown),
-                    figure(exits?.exitsPerSecond, NumberText.count),
-                    figure(exits?.meanExitNanoseconds, NumberText.time),
-                ])
+                table.row(
+                    head + [
+                        text(metric.time, metric.unit), cell.backend == "native" ? "1" : slowdown(metric.slowdown),
+                        figure(exits?.exitsPerSecond, NumberText.count),
+                        figure(exits?.meanExitNanoseconds, NumberText.time),
+                    ])
             }
             if analysis.trialsFailed > 0 {
                 let count = "\(analysis.trialsFailed) of \(cell.trials.count) trials failed: "
@@ -87,10 +88,11 @@ public enum SummaryTable {
                     let reason = analysis.time.reason ?? "no time was recorded"
                     table.row(head, then: (analysis.trialsFailed > 0 ? "failed: " : "not run: ") + reason)
                 } else {
-                    table.row(head + [
-                        text(analysis.time, analysis.unit),
-                        placement.placement == .alone ? "1" : slowdown(analysis.slowdown),
-                    ])
+                    table.row(
+                        head + [
+                            text(analysis.time, analysis.unit),
+                            placement.placement == .alone ? "1" : slowdown(analysis.slowdown),
+                        ])
                 }
             }
         }

@@ -75,12 +75,13 @@ struct TextTable {
         return text + "\n"
     }
 
-    /// Breaks text at spaces into lines of at most `width`; a word that is longer has a line of its own. Control characters,
-    /// which a guest's output may hold, become spaces.
+    /// Breaks text at spaces into lines of at most `width`; a word that is longer has a line of its own. Control
+    /// characters, which a guest's output may hold, become spaces.
     static func wrapped(_ text: String, width: Int) -> [String] {
         var lines: [String] = []
         var line = ""
-        let printable = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
+        let printable = String(
+            String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
         for word in printable.split(separator: " ") {
             if !line.isEmpty && line.count + 1 + word.count > width {
                 lines.append(line)

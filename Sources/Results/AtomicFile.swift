@@ -4,11 +4,18 @@ import Foundation
 public enum AtomicFile {
     /// Writes `contents` under a temporary name in the same folder, flushes it to the disk and renames it over `path`.
     ///
-    /// Devices and pipes (`/dev/stdout`) are written directly. On failure the temporary file is removed, and a file that
-    /// was at `path` is as it was.
+    /// Devices and pipes (`/dev/stdout`) are written directly. On failure the temporary file is removed, and a file
+    /// that was at `path` is as it was.
     ///
     /// - Throws: `FileError` that says which step failed and what to do.
     public static func write(_ contents: Data, to path: String) throws(FileError) {
+        try write(contents, to: path) { Foundation.write($0, $1, $2) }
+    }
+
+    /// write(2), or what a test puts in its place: descriptor, bytes, count; the count written, or −1 and `errno`.
+    typealias Writer = (Int32, UnsafeRawPointer, Int) -> Int
+
+    static func write(_ contents: Data, to path: String, by writer: Writer) throws(FileError) {
         var status = stat()
         if stat(path, &status) == 0 {
             switch status.st_mode & S_IFMT {
@@ -16,7 +23,7 @@ public enum AtomicFile {
             case S_IFDIR:
                 throw FileError(path: path, action: "write", code: EISDIR)
             default:
-                try writeDirectly(contents, to: path)
+                try writeDirectly(contents, to: path, by: writer)
                 return
             }
         }
@@ -29,7 +36,7 @@ public enum AtomicFile {
         do throws(FileError) {
             var open = true
             defer { if open { close(descriptor) } }
-            try writeAll(contents, to: descriptor, path: path)
+            try writeAll(contents, to: descriptor, path: path, by: writer)
             guard fsync(descriptor) == 0 else { throw FileError(path: path, action: "write", code: errno) }
             open = false
             guard close(descriptor) == 0 else { throw FileError(path: path, action: "write", code: errno) }
@@ -46,18 +53,20 @@ public enum AtomicFile {
         try write(Data(text.utf8), to: path)
     }
 
-    private static func writeDirectly(_ contents: Data, to path: String) throws(FileError) {
+    private static func writeDirectly(_ contents: Data, to path: String, by writer: Writer) throws(FileError) {
         let descriptor = open(path, O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError(path: path, action: "write", code: errno) }
         defer { close(descriptor) }
-        try writeAll(contents, to: descriptor, path: path)
+        try writeAll(contents, to: descriptor, path: path, by: writer)
     }
 
-    private static func writeAll(_ contents: Data, to descriptor: Int32, path: String) throws(FileError) {
+    private static func writeAll(
+        _ contents: Data, to descriptor: Int32, path: String, by writer: Writer
+    ) throws(FileError) {
         let failure = contents.withUnsafeBytes { bytes -> Int32? in
             var written = 0
             while written < bytes.count {
-                let count = Foundation.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
+                let count = writer(descriptor, bytes.baseAddress! + written, bytes.count - written)
                 if count < 0 && errno == EINTR { continue }
                 // A write of nothing would loop for ever.
                 if count <= 0 { return count < 0 ? errno : EIO }

@@ -1,5 +1,5 @@
-// A figure is {"value": 1.03, "lower": …, "upper": …, "confidence": 0.95, "method": …}, or {"value": null, "reason": "…"}:
-// what was not measured is null with a reason, never 0 and never left out.
+// A figure is {"value": 1.03, "lower": …, "upper": …, "confidence": 0.95, "method": …}, or {"value": null, "reason":
+// "…"}: what was not measured is null with a reason, never 0 and never left out.
 
 extension Figure: Codable {
     private enum CodingKeys: CodingKey { case value, reason }

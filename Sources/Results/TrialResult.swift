@@ -12,7 +12,8 @@ public struct TrialResult: Codable, Sendable, Equatable {
     /// The ledger; null with the reason in `exitsUnavailable` where the backend has none.
     public var exits: [ExitRecord]?
     public var exitsUnavailable: String?
-    /// Further counters by name (`guest.systemCalls`, `host.minorFaults`, `translation.blocks`, …). Units in the name's suffix where not a count.
+    /// Further counters by name (`guest.systemCalls`, `host.minorFaults`, `translation.blocks`, …). Units in the
+    /// name's suffix where not a count.
     public var counters: [String: Double]
     /// Counters that could not be taken, with the reason.
     public var countersUnavailable: [String: String]

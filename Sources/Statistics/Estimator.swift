@@ -2,14 +2,15 @@ import Foundation
 
 /// Estimates times and ratios of times, with confidence intervals, from trials.
 ///
-/// The unit of observation is the trial (one run of the program in a fresh process or VM), never the round: rounds of a trial share
-/// its memory layout and its moment, so that they are not independent (Georges, Buytaert & Eeckhout, "Statistically Rigorous Java
-/// Performance Evaluation", OOPSLA 2007; Kalibera & Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013).
+/// The unit of observation is the trial (one run of the program in a fresh process or VM), never the round: rounds of
+/// a trial share its memory layout and its moment, so that they are not independent (Georges, Buytaert & Eeckhout,
+/// "Statistically Rigorous Java Performance Evaluation", OOPSLA 2007; Kalibera & Jones, "Rigorous Benchmarking in
+/// Reasonable Time", ISMM 2013).
 ///
-/// With `bootstrapMinimum` trials or more the interval is a percentile bootstrap of the median, which assumes nothing of the
-/// distribution. With fewer, a bootstrap cannot reach 95 %: no interval within the range of n values covers the median with more
-/// than 1 − 2^(1−n). There the interval is Student's t on logarithms, as times and their ratios are skewed and positive. It is
-/// wide for few trials, and it should be.
+/// With `bootstrapMinimum` trials or more the interval is an expanded percentile bootstrap of the median, which
+/// assumes nothing of the distribution. With fewer, a bootstrap cannot reach 95 %: no interval within the range of n
+/// values covers the median with more than 1 − 2^(1−n). There the interval is Student's t on logarithms, as times and
+/// their ratios are skewed and positive. It is wide for few trials, and it should be.
 public struct Estimator: Sendable {
     /// Fewest trials for a bootstrap interval: 1 − 2^(1−6) = 0.969 is the first above 0.95.
     public static let bootstrapMinimum = 6
@@ -39,8 +40,8 @@ public struct Estimator: Sendable {
         return IntervalEstimate(value: value, interval: oneSampleStudent(logarithms)?.including(value))
     }
 
-    /// How many times `new` takes what `base` takes, where the values of the same index belong together: the median of the
-    /// pairs' ratios. Drift that hits both of a pair cancels out.
+    /// How many times `new` takes what `base` takes, where the values of the same index belong together: the median
+    /// of the pairs' ratios. Drift that hits both of a pair cancels out.
     ///
     /// - Throws: `StatisticsError` for no values, different counts, NaN, infinity, or a value that is not positive.
     public func pairedRatio(base: [Double], new: [Double]) throws(StatisticsError) -> IntervalEstimate {
@@ -73,7 +74,8 @@ public struct Estimator: Sendable {
             let newMedian = Self.resampledMedian(new.values, &scratch, &generator)
             medians[index] = exp(newMedian - Self.resampledMedian(base.values, &scratch, &generator))
         }
-        return IntervalEstimate(value: value, interval: percentiles(of: medians).including(value))
+        let interval = percentiles(of: medians, observations: min(base.count, new.count))
+        return IntervalEstimate(value: value, interval: interval.including(value))
     }
 
     // MARK: Intervals
@@ -85,12 +87,18 @@ public struct Estimator: Sendable {
         for index in 0..<resamples {
             medians[index] = transform(Self.resampledMedian(values, &scratch, &generator))
         }
-        return percentiles(of: medians)
+        return percentiles(of: medians, observations: values.count)
     }
 
-    private func percentiles(of values: [Double]) -> ConfidenceInterval {
+    /// The expanded percentile interval: the plain one is too narrow for few observations, as resamples vary by a
+    /// factor √((n − 1)/n) too little, and quantiles of a normal distribution stand where those of Student's t
+    /// belong. Both are set right in the probability at which the bootstrap distribution is cut (Hesterberg, "What
+    /// Teachers Should Know About the Bootstrap", The American Statistician 69(4), 2015, section 3.3).
+    private func percentiles(of values: [Double], observations: Int) -> ConfidenceInterval {
         let sorted = values.sorted()
-        let tail = (1 - confidence) / 2
+        let count = Double(observations)
+        let t = StudentT.quantile(1 - (1 - confidence) / 2, degrees: count - 1)
+        let tail = 0.5 * erfc((count / (count - 1)).squareRoot() * t / 2.0.squareRoot())
         return ConfidenceInterval(
             lower: quantileOfSorted(sorted, tail), upper: quantileOfSorted(sorted, 1 - tail), confidence: confidence,
             method: .percentileBootstrap)
@@ -113,7 +121,8 @@ public struct Estimator: Sendable {
             centre: logarithms.mean, standardError: (variance / count).squareRoot(), degrees: count - 1)
     }
 
-    /// Welch's t interval (Biometrika 34, 1947) of the difference of means of logarithms, as a factor. Nil if a group has one value.
+    /// Welch's t interval (Biometrika 34, 1947) of the difference of means of logarithms, as a factor. Nil if a group
+    /// has one value.
     private func welch(_ base: Observations, _ new: Observations) -> ConfidenceInterval? {
         guard let baseVariance = base.variance, let newVariance = new.variance else { return nil }
         let baseCount = Double(base.count)

@@ -14,7 +14,8 @@ public struct IntervalEstimate: Sendable, Equatable {
 public struct ConfidenceInterval: Sendable, Equatable {
     /// How it was computed.
     public enum Method: String, Sendable, CaseIterable {
-        /// Quantiles of the bootstrap distribution (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+        /// Quantiles of the bootstrap distribution (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
+        /// chapter 13).
         case percentileBootstrap = "percentile-bootstrap"
         /// Student's t (paired or one-sample) or Welch's (two-sample) on logarithms.
         case logStudent = "log-student-t"
@@ -33,8 +34,8 @@ public struct ConfidenceInterval: Sendable, Equatable {
         self.method = method
     }
 
-    /// The same with both ends moved outward as far as needed to hold `value`. The centre of a t interval is a mean, the value
-    /// shown with it a median.
+    /// The same with both ends moved outward as far as needed to hold `value`. The centre of a t interval is a mean,
+    /// the value shown with it a median.
     func including(_ value: Double) -> Self {
         var wider = self
         wider.lower = min(lower, value)

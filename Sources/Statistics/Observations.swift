@@ -39,8 +39,8 @@ public struct Observations: Sendable, Equatable {
 
     public var median: Double { quantile(0.5) }
 
-    /// Linear interpolation between order statistics: type 7 of Hyndman & Fan, "Sample Quantiles in Statistical Packages", The
-    /// American Statistician 50(4), 1996 (the default of R and NumPy).
+    /// Linear interpolation between order statistics: type 7 of Hyndman & Fan, "Sample Quantiles in Statistical
+    /// Packages", The American Statistician 50(4), 1996 (the default of R and NumPy).
     ///
     /// - Parameter p: 0 to 1.
     public func quantile(_ p: Double) -> Double {
@@ -48,8 +48,8 @@ public struct Observations: Sendable, Equatable {
         return quantileOfSorted(sorted, p)
     }
 
-    /// Median absolute deviation from the median, as it is. Times 1.4826 it estimates the standard deviation of a normal
-    /// distribution (Rousseeuw & Croux, "Alternatives to the Median Absolute Deviation", JASA 88(424), 1993).
+    /// Median absolute deviation from the median, as it is. Times 1.4826 it estimates the standard deviation of a
+    /// normal distribution (Rousseeuw & Croux, "Alternatives to the Median Absolute Deviation", JASA 88(424), 1993).
     public var medianAbsoluteDeviation: Double {
         let median = median
         return quantileOfSorted(values.map { abs($0 - median) }.sorted(), 0.5)

@@ -1,5 +1,5 @@
-/// Tukey's fences (Exploratory Data Analysis, 1977): 1.5 and 3 interquartile ranges beyond the quartiles, the classification that
-/// Criterion reports. Outliers are counted and kept.
+/// Tukey's fences (Exploratory Data Analysis, 1977): 1.5 and 3 interquartile ranges beyond the quartiles, the
+/// classification that Criterion reports. Outliers are counted and kept.
 public struct TukeyFences: Sendable, Equatable {
     public var outerLower: Double
     public var innerLower: Double

@@ -1,5 +1,5 @@
-/// xoshiro256** by Blackman & Vigna ("Scrambled Linear Pseudorandom Number Generators", ACM TOMS 47(4), 2021), seeded by SplitMix64
-/// as its authors advise: the same seed gives the same resamples on every host.
+/// xoshiro256** by Blackman & Vigna ("Scrambled Linear Pseudorandom Number Generators", ACM TOMS 47(4), 2021), seeded
+/// by SplitMix64 as its authors advise: the same seed gives the same resamples on every host.
 public struct Xoshiro256: RandomNumberGenerator, Sendable {
     private var s0: UInt64
     private var s1: UInt64
@@ -34,8 +34,8 @@ public struct Xoshiro256: RandomNumberGenerator, Sendable {
         return result
     }
 
-    /// Uniform in 0..<bound, by multiplication (Lemire, "Fast Random Integer Generation in an Interval", ACM TOMACS 29(1), 2019).
-    /// The bias, below bound/2⁶⁴, is left in: it keeps the stream's use constant.
+    /// Uniform in 0..<bound, by multiplication (Lemire, "Fast Random Integer Generation in an Interval", ACM TOMACS
+    /// 29(1), 2019). The bias, below bound/2⁶⁴, is left in: it keeps the stream's use constant.
     @inline(__always)
     mutating func index(below bound: Int) -> Int {
         Int(truncatingIfNeeded: next().multipliedFullWidth(by: UInt64(bound)).high)

@@ -1,15 +1,15 @@
 /// Finds the rounds at the start of a trial that are not yet like the rest.
 ///
-/// MSER (White, "An Effective Truncation Heuristic for Bias Reduction in Simulation Output", Simulation 69(6), 1997): leave out the
-/// first d values for the d that minimises the squared standard error of the mean of the rest. Trials of `batchedFrom` rounds or
-/// more are first averaged in batches of five (MSER-5: White, Cobb & Spratt, "A Comparison of Five Steady-State Truncation
-/// Heuristics for Simulation", WSC 2000).
+/// MSER (White, "An Effective Truncation Heuristic for Bias Reduction in Simulation Output", Simulation 69(6), 1997):
+/// leave out the first d values for the d that minimises the squared standard error of the mean of the rest. Trials
+/// of `batchedFrom` rounds or more are first averaged in batches of five (MSER-5: White, Cobb & Spratt, "A Comparison
+/// of Five Steady-State Truncation Heuristics for Simulation", WSC 2000).
 ///
-/// MSER alone also cuts off a lone spike with everything before it. A cut therefore counts only if what is cut off is unlike the rest:
-/// its median lies outside Tukey's inner fences of the rest.
+/// MSER alone also cuts off a lone spike with everything before it. A cut therefore counts only if what is cut off is
+/// unlike the rest: its median lies outside Tukey's inner fences of the rest.
 public enum Warmup {
     /// Fewest rounds in which warm-up is looked for.
-    public static let minimumRounds = 6
+    public static let minimumRounds = 10
     /// Rounds from which batches are used.
     public static let batchedFrom = 50
     static let batch = 5
@@ -47,7 +47,8 @@ public enum Warmup {
         return values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / (count * count)
     }
 
-    private static func isUnlike(_ head: ArraySlice<Double>, _ rest: ArraySlice<Double>) throws(StatisticsError) -> Bool {
+    private static func isUnlike(_ head: ArraySlice<Double>, _ rest: ArraySlice<Double>) throws(StatisticsError) -> Bool
+    {
         let fences = TukeyFences(try Observations(Array(rest)))
         let median = try Observations(Array(head)).median
         return median < fences.innerLower || median > fences.innerUpper

@@ -5,15 +5,17 @@ struct ColocationReader {
     /// Workloads that were read without a problem.
     let workloads: [Workload]
     /// Names of all workloads, those with problems too.
-    let names: [String]
+    let victims: [String]
+    /// The same, and those of aggressors.
+    let aggressors: [String]
 
     private static let keys = ["name", "description", "victim", "aggressor", "backends", "placements", "trials"]
 
     func read(_ cursor: JSONCursor) -> Colocation? {
         guard let object = cursor.object(keys: Self.keys, expected: "a co-location, an object,") else { return nil }
         let name = object.required("name", "add a name, \"name\": \"noisy-neighbour\"").flatMap(suite.identifier)
-        let victim = object.required("victim", "add the name of a workload")?.choice(of: names, "workload")
-        let aggressor = object.required("aggressor", "add the name of a workload")?.choice(of: names, "workload")
+        let victim = object.required("victim", "add the name of a workload")?.choice(of: victims, "workload")
+        let aggressor = object.required("aggressor", "add the name of a workload")?.choice(of: aggressors, "workload")
         var colocation = Colocation(name: name ?? "", victim: victim ?? "", aggressor: aggressor ?? "")
         colocation.description = object["description"]?.string() ?? ""
         let placements = Colocation.Placement.allCases.map(\.rawValue)

@@ -74,7 +74,8 @@ public struct GeneratedFile: Codable, Sendable, Equatable {
         """.split(separator: " ").map(String.init)
 }
 
-/// Sebastiano Vigna's SplitMix64 (https://prng.di.unimi.it/splitmix64.c), here so that generated files never depend on a library.
+/// Sebastiano Vigna's SplitMix64 (https://prng.di.unimi.it/splitmix64.c), here so that generated files never depend
+/// on a library.
 struct SplitMix64: RandomNumberGenerator {
     private var state: UInt64
 

@@ -1,5 +1,5 @@
-/// A strict JSON reader (RFC 8259) that keeps positions, number texts and duplicate keys, all of which Foundation's loses and
-/// a message to a person needs.
+/// A strict JSON reader (RFC 8259) that keeps positions, number texts and duplicate keys, all of which Foundation's
+/// loses and a message to a person needs.
 struct JSONParser {
     /// What is wrong with the text, and where.
     struct SyntaxError: Error, Equatable {

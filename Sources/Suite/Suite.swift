@@ -1,7 +1,7 @@
 /// A benchmark suite: what to run, on which backends, how often.
 ///
-/// The value of a validated SUITE.json, with every default filled in and every unit resolved (bytes, seconds). `Suite.load`
-/// is the way in; encoding one gives the resolved copy that reports carry.
+/// The value of a validated SUITE.json, with every default filled in and every unit resolved (bytes, seconds).
+/// `Suite.load` is the way in; encoding one gives the resolved copy that reports carry.
 public struct Suite: Codable, Sendable, Equatable {
     /// Short name of the suite, for output folders and reports.
     public var name: String
@@ -13,14 +13,17 @@ public struct Suite: Codable, Sendable, Equatable {
     public var warmup: WarmupPolicy
     /// Backends to run on, in the order of report columns.
     public var backends: [String]
-    /// In suite order; names are unique.
+    /// In suite order; names are unique, aggressors included.
     public var workloads: [Workload]
+    /// Workloads without cells of their own: they only run beside the victims of co-locations.
+    public var aggressors: [Workload]
     /// Two-VM trials; names are unique.
     public var colocation: [Colocation]
 
     public init(
         name: String, description: String = "", seed: UInt64 = 1, warmup: WarmupPolicy = .detect,
-        backends: [String] = Vocabulary.backends, workloads: [Workload], colocation: [Colocation] = []
+        backends: [String] = Vocabulary.backends, workloads: [Workload], aggressors: [Workload] = [],
+        colocation: [Colocation] = []
     ) {
         self.name = name
         self.description = description
@@ -28,16 +31,18 @@ public struct Suite: Codable, Sendable, Equatable {
         self.warmup = warmup
         self.backends = backends
         self.workloads = workloads
+        self.aggressors = aggressors
         self.colocation = colocation
     }
 
-    /// The workload of that name, which a validated suite's references always find.
+    /// The workload or aggressor of that name, which a validated suite's references always find.
     public func workload(named name: String) -> Workload? {
-        workloads.first { $0.name == name }
+        (workloads + aggressors).first { $0.name == name }
     }
 }
 
-/// How the first rounds of each trial are treated when times are estimated. Samples are kept in the report whatever it is.
+/// How the first rounds of each trial are treated when times are estimated. Samples are kept in the report whatever
+/// it is.
 public enum WarmupPolicy: Sendable, Equatable {
     /// Found per trial from the samples.
     case detect
@@ -184,7 +189,7 @@ public struct Colocation: Codable, Sendable, Equatable {
     public var description: String
     /// Workload whose time is measured.
     public var victim: String
-    /// Workload that runs beside it, started again for as long as the victim runs.
+    /// Workload or aggressor that runs beside it, started again for as long as the victim runs.
     public var aggressor: String
     public var backends: [String]
     public var placements: [Placement]

@@ -1,6 +1,7 @@
 /// One thing that is wrong with a suite.
 public struct SuiteProblem: Sendable, Equatable, CustomStringConvertible {
-    /// JSONPath of the value, `$.workloads[2].arguments[0]`; nil for text that is not JSON and files that cannot be read.
+    /// JSONPath of the value, `$.workloads[2].arguments[0]`; nil for text that is not JSON and files that cannot be
+    /// read.
     public var path: String?
     /// Where the value (or the unknown key) begins.
     public var position: SourcePosition?

@@ -37,7 +37,8 @@ extension Suite {
         return suite
     }
 
-    /// Host files that the suite names and this host lacks. Not part of validation: the workloads that need them fail alone.
+    /// Host files that the suite names and this host lacks. Not part of validation: the workloads that need them fail
+    /// alone.
     public func missingHostFiles() -> [SuiteProblem] {
         var missing: [SuiteProblem] = []
         func check(_ path: String, _ jsonPath: String) {
@@ -48,12 +49,15 @@ extension Suite {
                         suggestion: "install it, or correct the path"))
             }
         }
-        for (index, workload) in workloads.enumerated() {
-            if case .host(let path) = workload.program { check(path, "$.workloads[\(index)].program.host") }
-            for (file, input) in workload.files.enumerated() {
-                if case .host(let path) = input.content { check(path, "$.workloads[\(index)].files[\(file)].host") }
+        let all = [("workloads", workloads), ("aggressors", aggressors)].flatMap { key, list in
+            list.enumerated().map { ("$.\(key)[\($0)]", $1) }
+        }
+        for (place, workload) in all {
+            if case .host(let path) = workload.program { check(path, place + ".program.host") }
+            for (index, input) in workload.files.enumerated() {
+                if case .host(let path) = input.content { check(path, place + ".files[\(index)].host") }
             }
-            if case .host(let path)? = workload.standardInput { check(path, "$.workloads[\(index)].stdin.host") }
+            if case .host(let path)? = workload.standardInput { check(path, place + ".stdin.host") }
         }
         return missing
     }

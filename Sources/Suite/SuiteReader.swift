@@ -31,8 +31,9 @@ struct SuiteReader {
 
     private func suite(_ cursor: JSONCursor) -> Suite? {
         let keys = [
-            "$schema", "name", "description", "seed", "trials", "warmup", "backends", "defaults", "variants", "workloads",
-            "colocation",
+            "$schema", "name", "description", "seed", "trials", "warmup", "backends", "defaults", "variants",
+            "workloads",
+            "aggressors", "colocation",
         ]
         guard let object = cursor.object(keys: keys, expected: "a suite, an object,") else { return nil }
         _ = object["$schema"]?.string()
@@ -61,13 +62,17 @@ struct SuiteReader {
         if elements?.isEmpty == true { list.problem("no workloads", "add one, {\"name\": \"null-syscall\"}") }
         let workloads = elements.map { $0.map { ($0, workloadReader.read($0)) } } ?? []
         suite.workloads = workloads.compactMap(\.1)
-        reportDuplicates(workloads.map { ($0, $1?.name) }, "workload")
+        let aggressors =
+            object["aggressors"]?.array(expected: "a list of workloads")?.map { ($0, workloadReader.read($0)) } ?? []
+        suite.aggressors = aggressors.compactMap(\.1)
+        reportDuplicates((workloads + aggressors).map { ($0, $1?.name) }, "workload")
 
         if let elements = object["colocation"]?.array(expected: "a list of co-locations") {
+            // Names also of workloads that have problems of their own: not to report them twice.
             let reader = ColocationReader(
-                suite: self, defaults: defaults, workloads: suite.workloads,
-                // Names also of workloads that have problems of their own: not to report them twice.
-                names: workloads.compactMap { $0.0.memberString("name") })
+                suite: self, defaults: defaults, workloads: suite.workloads + suite.aggressors,
+                victims: workloads.compactMap { $0.0.memberString("name") },
+                aggressors: (workloads + aggressors).compactMap { $0.0.memberString("name") })
             let colocations = elements.map { ($0, reader.read($0)) }
             suite.colocation = colocations.compactMap(\.1)
             reportDuplicates(colocations.map { ($0, $1?.name) }, "co-location")
@@ -85,7 +90,8 @@ struct SuiteReader {
             text.allSatisfy({ isLetterOrDigit($0) || "._-".contains($0) })
         else {
             cursor.problem(
-                "\"\(text)\" is not a name", "up to 64 letters, digits, \".\", \"_\" and \"-\", a letter or digit first")
+                "\"\(text)\" is not a name", "up to 64 letters, digits, \".\", \"_\" and \"-\", a letter or digit first"
+            )
             return nil
         }
         return text
@@ -151,7 +157,8 @@ struct SuiteReader {
     func variants(_ cursor: JSONCursor, backends: [String]) -> [Variant]? {
         guard let elements = cursor.array(expected: "a list of variants") else { return nil }
         let variants = elements.map { element -> (JSONCursor, Variant?) in
-            guard let object = element.object(keys: ["name", "backends", "options"], expected: "a variant, an object,"),
+            guard
+                let object = element.object(keys: ["name", "backends", "options"], expected: "a variant, an object,"),
                 let name = object.required("name", "add a name, \"name\": \"small-cache\"").flatMap(identifier)
             else { return (element, nil) }
             var variant = Variant(name: name)

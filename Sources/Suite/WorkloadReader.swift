@@ -62,7 +62,8 @@ struct WorkloadReader {
                 .flatMap(hostPath).map(Program.host)
         }
         if text.contains("/") {
-            cursor.problem("\"\(text)\" is no built-in program", "a file of the host is written {\"host\": \"\(text)\"}")
+            cursor.problem(
+                "\"\(text)\" is no built-in program", "a file of the host is written {\"host\": \"\(text)\"}")
             return nil
         }
         if let known = suite.vocabulary.programs {
