@@ -163,6 +163,7 @@ system_call_unimplemented:
 FULL_FRAME_CALL system_call_fork, systemCallFork
 FULL_FRAME_CALL system_call_vfork, systemCallVfork
 FULL_FRAME_CALL system_call_clone, systemCallClone
+FULL_FRAME_CALL system_call_clone3, systemCallClone3
 FULL_FRAME_CALL system_call_execve, systemCallExecve
 
 // rt_sigreturn replaces the whole frame.

@@ -140,5 +140,6 @@ system_call_table:
     CALL 318, systemCallGetrandom
     CALL 332, systemCallStatx
     CALL 334, systemCallRseq
+    CALL 435, system_call_clone3
     CALL 439, systemCallFaccessat
     CALL 511, system_call_unimplemented

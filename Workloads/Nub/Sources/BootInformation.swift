@@ -52,6 +52,11 @@ struct BootInformation {
         commandLineBytes = count
     }
 
+    func commandLineStarts(with word: StaticString) -> Bool {
+        commandLineBytes >= word.utf8CodeUnitCount
+            && memcmp(kernel_command_line_buffer(), word.utf8Start, UInt(word.utf8CodeUnitCount)) == 0
+    }
+
     // MARK: PVH (xen/include/public/arch-x86/hvm/start_info.h)
 
     mutating func read(startInfo address: PhysicalAddress) -> Bool {

@@ -10,7 +10,7 @@ struct JobDescription {
     var environment: StringVector
 
     static func read() -> JobDescription? {
-        if let node = fileTree.node(Job.path), node.pointee.kind == .file {
+        if let node = fileTree.node(Job.path), node.pointee.kind == .file, node.pointee.backingBytes != 0 {
             return parse(UnsafePointer(pointer(node.pointee.backing, as: UInt8.self)), Int(node.pointee.backingBytes))
         }
         return parseCommandLine()

@@ -35,7 +35,13 @@ func kernelMain(_ information: UInt64, _ isPVH: UInt32) {
     else { refuse("cannot build the file tree") }
     LocalAPIC.start(timerHertz: bootInformation.apicTimerHertz)
     mailbox.phase(BootPhase.kernelReady)
+    if bootInformation.commandLineStarts(with: "nub.panic") { panicOnPurpose() }
     startJob()
+}
+
+/// The command line's first word `nub.panic` asks for a fault in ring 0: a test of the panic and of the host's handling.
+private func panicOnPurpose() {
+    rawPointer(Layout.userEnd &+ 0x1234).storeBytes(of: 1, as: UInt8.self)
 }
 
 private func startMemory() {

@@ -91,7 +91,7 @@ private func walk(_ framePointer: UInt64, _ record: inout KernelPanicRecord) {
             let caller = pointer(frame, as: UInt64.self)
             guard caller[1] >= kernel_text_start_address(), caller[1] < kernel_text_end_address() else { return }
             buffer.storeBytes(of: caller[1], toByteOffset: 8 * index, as: UInt64.self)
-            guard caller[0] > frame, caller[0] &- frame < Process.kernelStackBytes * 2 else { return }
+            guard caller[0] > frame, caller[0] &- frame < 16384 else { return }
             frame = caller[0]
         }
     }

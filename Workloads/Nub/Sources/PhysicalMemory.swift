@@ -23,7 +23,6 @@ struct PhysicalMemory {
     ]
     private var rangeCount = 0
     private var rangeIndex = 0
-    private var firstFreeStack: UInt64 = 0
     private(set) var framesInUse: UInt64 = 0
     private(set) var peakFrames: UInt64 = 0
     private(set) var totalFrames: UInt64 = 0
@@ -122,38 +121,6 @@ struct PhysicalMemory {
     func addLiveEntries(_ count: Int32, to frame: Frame) {
         let entry = entry(frame)
         entry.pointee.link = UInt32(truncatingIfNeeded: Int64(entry.pointee.link) &+ Int64(count))
-    }
-
-    /// A kernel stack of 8 KiB (two neighbouring frames), by its lowest linear address.
-    ///
-    /// Stacks come from memory never used before and go to a list of their own, so no search for neighbours is needed.
-    mutating func allocateStack() -> UInt64? {
-        var stack = firstFreeStack
-        if stack != 0 {
-            firstFreeStack = pointer(stack, as: UInt64.self).pointee
-        } else {
-            while next &+ 2 * pageBytes > nextEnd {
-                // An odd frame at the end of a range is not lost: it goes to the free list.
-                if next < nextEnd {
-                    let odd = Frame(containing: PhysicalAddress(next))
-                    entry(odd).pointee = Entry(references: 0, link: firstFree)
-                    firstFree = odd.number
-                    next &+= pageBytes
-                }
-                if !nextRange() { return nil }
-            }
-            stack = PhysicalAddress(next).linear
-            next &+= 2 * pageBytes
-        }
-        framesInUse &+= 2
-        if framesInUse > peakFrames { peakFrames = framesInUse }
-        return stack
-    }
-
-    mutating func releaseStack(_ stack: UInt64) {
-        pointer(stack, as: UInt64.self).pointee = firstFreeStack
-        firstFreeStack = stack
-        framesInUse &-= 2
     }
 
     var freeFrames: UInt64 { totalFrames &- framesInUse }

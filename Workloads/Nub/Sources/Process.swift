@@ -66,7 +66,8 @@ struct Process {
     var alarmInterval: UInt64
 
     static let maximumFiles = 64
-    static let kernelStackBytes: UInt64 = 8192
+    /// One frame. The deepest chains (exec with a page fault while copying arguments) take about half of it.
+    static let kernelStackBytes: UInt64 = pageBytes
     private static let stackCanary: UInt64 = 0x4E75_6253_7461_636B
 
     /// The register frame of the process at the top of its kernel stack.
@@ -81,22 +82,22 @@ struct Process {
             kernelHeap.destroy(process)
             return nil
         }
-        guard let stack = physicalMemory.allocateStack() else {
+        guard let stack = physicalMemory.allocate() else {
             kernelHeap.release(files, bytes: maximumFiles * 8)
             kernelHeap.destroy(process)
             return nil
         }
         guard let area = physicalMemory.allocateZeroed() else {
-            physicalMemory.releaseStack(stack)
+            physicalMemory.release(stack)
             kernelHeap.release(files, bytes: maximumFiles * 8)
             kernelHeap.destroy(process)
             return nil
         }
-        pointer(stack, as: UInt64.self).pointee = stackCanary
+        stack.words[0] = stackCanary
         workingDirectory.pointee.references &+= 1
         process.pointee = Process(
             identifier: identifier, state: .blocked, outOfMemory: false, holdsParent: false, parent: nil,
-            firstChild: nil, nextSibling: nil, nextInQueue: nil, nextOfAll: nil, kernelStack: stack,
+            firstChild: nil, nextSibling: nil, nextInQueue: nil, nextOfAll: nil, kernelStack: stack.address.linear,
             savedStackPointer: 0, space: nil, fsBase: 0, gsBase: 0, fpuArea: area, waitChannel: 0, wakeTime: 0,
             group: identifier, session: identifier, exitStatus: 0, clearChildThread: 0,
             files: files.assumingMemoryBound(to: OpenFilePointer?.self), closeOnExec: 0,
@@ -111,7 +112,8 @@ struct Process {
         if pointer(process.pointee.kernelStack, as: UInt64.self).pointee != stackCanary {
             kernelPanic("kernel stack overflow")
         }
-        physicalMemory.releaseStack(process.pointee.kernelStack)
+        let stack = PhysicalAddress(process.pointee.kernelStack &- Layout.physicalMap)
+        physicalMemory.release(Frame(containing: stack))
         kernelHeap.destroy(process)
     }
 

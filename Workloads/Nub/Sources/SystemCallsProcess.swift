@@ -73,6 +73,18 @@ func systemCallClone(_ frame: UnsafeMutablePointer<TrapFrame>) -> Int {
         childIdentifier: frame.pointee.r10, threadPointer: frame.pointee.r8)
 }
 
+/// struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls.
+@c(systemCallClone3)
+func systemCallClone3(_ frame: UnsafeMutablePointer<TrapFrame>) -> Int {
+    var arguments = InlineArray<8, UInt64>(repeating: 0)
+    if frame.pointee.rsi < 64 || !UserMemory.load(&arguments, from: frame.pointee.rdi) { return -EINVAL }
+    let stack = arguments[5] == 0 ? 0 : arguments[5] &+ arguments[6]
+    // CLONE_CLEAR_SIGHAND only resets handlers that exec would reset a moment later.
+    return forkCurrentProcess(
+        frame, flags: arguments[0], stack: stack, parentIdentifier: arguments[3], childIdentifier: arguments[2],
+        threadPointer: arguments[7])
+}
+
 @c(systemCallExecve)
 func systemCallExecve(_ frame: UnsafeMutablePointer<TrapFrame>) -> Int {
     let process = Scheduler.currentProcess
