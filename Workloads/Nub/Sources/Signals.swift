@@ -94,8 +94,29 @@ enum Signals {
         if action.handler <= SignalAction.ignoreHandler || process.pointee.blockedSignals & bit(signal) != 0
             || !SignalFrame.push(process, signal, action, frame, faultAddress: address)
         {
+            logFault(process, signal, frame, address)
             endCurrentProcess(status: signal)
         }
+    }
+
+    private static func logFault(
+        _ process: ProcessPointer, _ signal: Int32, _ frame: UnsafeMutablePointer<TrapFrame>, _ address: UInt64
+    ) {
+        kernelLog.text("process ")
+        kernelLog.decimal(UInt64(UInt32(bitPattern: process.pointee.identifier)))
+        kernelLog.text(" ended by signal ")
+        kernelLog.decimal(UInt64(UInt32(bitPattern: signal)))
+        kernelLog.text(": exception ")
+        kernelLog.decimal(frame.pointee.vector)
+        kernelLog.text(", error code ")
+        kernelLog.hexadecimal(frame.pointee.errorCode)
+        kernelLog.text(", rip ")
+        kernelLog.hexadecimal(frame.pointee.rip)
+        kernelLog.text(", rsp ")
+        kernelLog.hexadecimal(frame.pointee.rsp)
+        kernelLog.text(", address ")
+        kernelLog.hexadecimal(address)
+        kernelLog.end()
     }
 
     /// Delivers what is pending; `frame` is complete and about to go back to ring 3.
