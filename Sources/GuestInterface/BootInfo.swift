@@ -57,6 +57,10 @@ public enum BootQuirks {
     public static let noXSetBV: UInt64 = 1 << 2
     /// RDTSCP, POPCNT, CMPXCHG16B, BMI, MOVBE, CRC32, CLAC/STAC and INVPCID do not work in ring 0.
     public static let basicKernelISA: UInt64 = 1 << 3
+    /// SYSCALL loads RIP, RCX, R11 and RFLAGS but leaves CS, SS and CPL as they were in ring 3. If the entry point is in
+    /// a supervisor page its fetch faults: a #PF with RIP = CR2 = LSTAR, CS of ring 3, RSP the user's, RCX and R11 as
+    /// SYSCALL leaves them. The kernel takes that fault as the system call (and trusts neither RCX nor R11).
+    public static let syscallKeepsRing3: UInt64 = 1 << 4
 }
 
 /// Where the VMM puts things in guest-physical memory. Kernels may use everything else that is RAM.
