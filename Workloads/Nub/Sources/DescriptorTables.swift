@@ -18,6 +18,7 @@ enum DescriptorTables {
         for vector in 0..<Int(KERNEL_TRAP_ENTRIES) {
             setGate(vector, kernel_trap_entry(UInt32(vector)), ist: vector == 8 ? 1 : vector == 2 || vector == 18 ? 2 : 0)
         }
+        if quirks & BootQuirks.syscallKeepsRing3 != 0 { setGate(14, kernel_fault_or_system_call_entry(), ist: 0) }
         setGate(spuriousVector, kernel_spurious_entry(), ist: 0)
         cpu_load_descriptor_tables()
 
