@@ -73,7 +73,7 @@ let package = Package(
         tests("Machine", ["MachineTesting"]),
         tests("HardwareVMM", ["MachineTesting"]),
         tests("GuestImages"),
-        tests("Backends"),
+        tests("Backends", ["Lab"]),
         .target(name: "CTesting", path: "Tests/CTesting"),
         tests("Host", ["CTesting"]),
         .executableTarget(
