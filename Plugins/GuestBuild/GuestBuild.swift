@@ -31,7 +31,6 @@ struct GuestBuild: BuildToolPlugin {
 
         let kernel = workloads.appending(path: "Nub")
         let kernelScript = kernel.appending(path: "build.sh")
-        guard FileManager.default.fileExists(atPath: kernelScript.path) else { return commands }
         commands.append(
             .buildCommand(
                 displayName: "Compiling guest kernel nub", executable: shell,
