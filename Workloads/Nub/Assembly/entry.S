@@ -68,6 +68,10 @@
     push $USER_CS
     push %rcx
     push %rax                           // errorCode: the number, for a restart after a signal
+    SYSTEM_CALL_DISPATCH
+.endm
+
+.macro SYSTEM_CALL_DISPATCH
     sub $32, %rsp                       // vector, rax, rcx, r11
     push %rdi
     push %rsi
@@ -272,6 +276,27 @@ trap_return:
     POP_CALLER_SAVED
     add $16, %rsp
     iretq
+
+// Some hosts without hardware assistance (BootQuirks.noSysret) carry out `syscall` but for the change of ring: the fetch
+// at the entry point then faults in ring 3. This gate for #PF takes that fault for the system call it is. A program
+// that jumps there itself has made a system call; what it put in RCX and R11 is checked, as iretq would fault on it.
+.globl trap_14_or_system_call
+.align 16
+trap_14_or_system_call:
+    cmpq $system_call_entry_iret, 8(%rsp)
+    jne trap_14
+    push %rcx
+    shr $43, %rcx                       // beyond user space?
+    pop %rcx
+    jnz trap_14
+    and $0x240DD5, %r11d                // CF PF AF ZF SF TF DF OF AC ID
+    or $0x202, %r11d
+    mov %rcx, 8(%rsp)
+    mov %r11, 24(%rsp)
+    mov %rax, (%rsp)
+    cld
+    SYSTEM_CALL_DISPATCH
+    jmp system_call_exit
 
 .align 16
 trap_32:

@@ -201,6 +201,10 @@ CPU_INLINE uint64_t kernel_trap_entry(uint32_t vector) {
     return trap_entries[vector];
 }
 #define KERNEL_TRAP_ENTRIES 34
+CPU_INLINE uint64_t kernel_page_fault_or_system_call_entry(void) {
+    extern char trap_14_or_system_call[];
+    return (uint64_t)trap_14_or_system_call;
+}
 CPU_INLINE uint64_t kernel_spurious_entry(void) {
     extern char spurious_interrupt[];
     return (uint64_t)spurious_interrupt;

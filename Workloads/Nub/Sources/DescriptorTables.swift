@@ -20,11 +20,12 @@ enum DescriptorTables {
         }
         if quirks & BootQuirks.syscallKeepsRing3 != 0 { setGate(14, kernel_fault_or_system_call_entry(), ist: 0) }
         setGate(spuriousVector, kernel_spurious_entry(), ist: 0)
+        let sysretWorks = quirks & BootQuirks.noSysret == 0
+        if !sysretWorks { setGate(14, kernel_page_fault_or_system_call_entry(), ist: 0) }
         cpu_load_descriptor_tables()
 
         // STAR: kernel selectors 0x10/0x18, user 0x2B/0x33; LSTAR; FMASK clears TF, IF, DF, IOPL, NT, RF, AC … (SDM
         // vol. 3A 5.8.8).
-        let sysretWorks = quirks & BootQuirks.noSysret == 0
         cpu_wrmsr(0xC000_0081, 0x23 << 48 | kernelCode << 32)
         cpu_wrmsr(0xC000_0082, kernel_system_call_entry(sysretWorks ? 1 : 0))
         cpu_wrmsr(0xC000_0084, 0x25_7FD5)
