@@ -240,28 +240,6 @@ TRAP_WITH_CODE 30
 TRAP 31
 TRAP 33
 
-// Vector 14 where SYSCALL keeps ring 3 (BootQuirks.syscallKeepsRing3): the faulting fetch of the entry point is the
-// system call. Any program can jump there with RCX and R11 of its own, so both are made harmless.
-.globl trap_14_or_system_call
-.align 16
-trap_14_or_system_call:
-    push %rax
-    lea system_call_entry_iret(%rip), %rax
-    cmp %rax, 16(%rsp)
-    jne 1f
-    testb $3, 24(%rsp)
-    jz 1f
-    mov %rcx, %rax
-    shr $47, %rax
-    jnz 1f
-    pop %rax
-    and $0x240DD5, %r11                 // ID AC OF DF TF SF ZF AF PF CF
-    or $0x202, %r11
-    mov 32(%rsp), %rsp                  // the user's, as after SYSCALL
-    cld
-    jmp system_call_entry_iret
-1:  pop %rax
-
 .align 16
 trap_14:
     push $14
@@ -277,7 +255,7 @@ trap_return:
     add $16, %rsp
     iretq
 
-// Some hosts without hardware assistance (BootQuirks.noSysret) carry out `syscall` but for the change of ring: the fetch
+// Where `syscall` keeps ring 3 (BootQuirks.syscallKeepsRing3, which goes with noSysret), the fetch
 // at the entry point then faults in ring 3. This gate for #PF takes that fault for the system call it is. A program
 // that jumps there itself has made a system call; what it put in RCX and R11 is checked, as iretq would fault on it.
 .globl trap_14_or_system_call

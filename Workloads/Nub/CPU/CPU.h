@@ -192,10 +192,6 @@ CPU_INLINE uint32_t *kernel_unknown_counts(void) {
 }
 
 // entry.S
-CPU_INLINE uint64_t kernel_fault_or_system_call_entry(void) {
-    extern char trap_14_or_system_call[];
-    return (uint64_t)trap_14_or_system_call;
-}
 CPU_INLINE uint64_t kernel_trap_entry(uint32_t vector) {
     extern uint64_t trap_entries[];
     return trap_entries[vector];

@@ -18,10 +18,11 @@ enum DescriptorTables {
         for vector in 0..<Int(KERNEL_TRAP_ENTRIES) {
             setGate(vector, kernel_trap_entry(UInt32(vector)), ist: vector == 8 ? 1 : vector == 2 || vector == 18 ? 2 : 0)
         }
-        if quirks & BootQuirks.syscallKeepsRing3 != 0 { setGate(14, kernel_fault_or_system_call_entry(), ist: 0) }
+        if quirks & BootQuirks.syscallKeepsRing3 != 0 {
+            setGate(14, kernel_page_fault_or_system_call_entry(), ist: 0)
+        }
         setGate(spuriousVector, kernel_spurious_entry(), ist: 0)
         let sysretWorks = quirks & BootQuirks.noSysret == 0
-        if !sysretWorks { setGate(14, kernel_page_fault_or_system_call_entry(), ist: 0) }
         cpu_load_descriptor_tables()
 
         // STAR: kernel selectors 0x10/0x18, user 0x2B/0x33; LSTAR; FMASK clears TF, IF, DF, IOPL, NT, RF, AC … (SDM
