@@ -84,5 +84,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         tests("Translator", ["CLinux", "CZydis"]),
+        tests("Lab", ["Backends", "Results", "Suite"]),
+        .testTarget(name: "VBenchTests", dependencies: ["vbench", "Results", "GuestImages"], swiftSettings: strict),
     ]
 )

@@ -267,9 +267,13 @@ void clinux_catch_interrupts(int descriptor) {
     sigaddset(&action.sa_mask, SIGINT);
     sigaddset(&action.sa_mask, SIGTERM);
     sigaddset(&action.sa_mask, SIGHUP);
+    // A parent may have left them blocked, or SIGINT ignored (a shell's background job): whoever sends one means it.
+    // An ignored SIGHUP is nohup(1) and stays.
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &action.sa_mask, NULL);
 }
 
 int clinux_interrupted(void) { return interrupted; }

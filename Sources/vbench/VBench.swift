@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Lab
 
 @main
@@ -37,6 +38,8 @@ struct VBench: ParsableCommand {
 
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
+        // Beyond a file size limit (ulimit -f) a write shall fail with an error to report, not end the process.
+        signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try parseAsRoot(arguments)
             try command.run()

@@ -100,8 +100,9 @@ private struct NativeTrial {
         if timedOut { process.kill() }
         let (status, usage) = process.reap()
         let end = MonotonicClock.now()
-        // Processes that the program left behind must not run into the next trial.
-        ProcessSession.killAll(session: getsid(0))
+        // Processes that the program left behind must not run into the next trial. Only in a trial's child, which leads
+        // a session of its own, is everything in the session the program's.
+        if getsid(0) == getpid() { ProcessSession.killAll(session: getpid()) }
 
         var result = TrialResult(status: Self.status(status))
         if timedOut {
