@@ -1,4 +1,5 @@
 import Backends
+import Host
 import Results
 
 /// The backends of a suite on this host.
@@ -15,11 +16,20 @@ public struct BackendSurvey: Sendable {
                     remedy: "take it out of the suite, or use another build")
             }
             switch backend.availability() {
-            case .available(let detail): return BackendRecord(name: name, available: true, detail: detail)
+            case .available(let detail):
+                return BackendRecord(
+                    name: name, available: true, detail: detail,
+                    facts: backend.name == .kvm ? Self.kvmFacts : [:])
             case .unavailable(let reason, let remedy):
                 return BackendRecord(name: name, available: false, reason: reason, remedy: remedy)
             }
         }
+    }
+
+    /// A figure taken under KVM means little without them.
+    private static var kvmFacts: [String: JSON] {
+        let flavour = KVMFlavour.detect()
+        return ["flavour": .string(flavour.rawValue), "hardwareAssisted": .bool(flavour.isHardwareAssisted)]
     }
 
     /// Why a backend cannot be used, and what to do; nil when it can.

@@ -4,14 +4,31 @@ import Results
 
 /// The host as reports carry it.
 public enum HostSurvey {
+    /// Looks at the host now.
+    ///
     /// - Parameter cpus: where this run's trials go.
     public static func record(cpus: CPUPlacement) -> HostRecord {
-        HostRecord(
-            tscHertz: Double(TimestampCounter.hertz),
-            facts: [
-                "measuredCPU": .integer(Int64(cpus.measured)),
-                "measuredCPUReason": .string(cpus.reason),
-                "otherCPU": cpus.other.map { .integer(Int64($0)) } ?? .null,
-            ])
+        let host = HostFacts.probe()
+        var facts: [String: JSON] = [
+            "measuredCPU": .integer(Int64(cpus.measured)),
+            "measuredCPUReason": .string(cpus.reason),
+            "otherCPU": cpus.other.map { .integer(Int64($0)) } ?? .null,
+        ]
+        for fact in host.facts { facts[fact.name] = json(fact.value) }
+        return HostRecord(
+            tscHertz: Double(TimestampCounter.hertz), facts: facts,
+            capabilities: host.capabilities.map {
+                .init(name: $0.name, present: $0.present, detail: $0.detail)
+            })
+    }
+
+    /// What cannot be known is an object with the reason, so that it is never taken for a value.
+    private static func json(_ value: HostFact.Value) -> JSON {
+        switch value {
+        case .text(let text): .string(text)
+        case .integer(let number): .integer(number)
+        case .flag(let flag): .bool(flag)
+        case .unavailable(let reason): .object(["unavailable": .string(reason)])
+        }
     }
 }

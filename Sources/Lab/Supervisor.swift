@@ -19,6 +19,8 @@ public final class Supervisor {
         self.launcher = launcher
         self.interrupts = interrupts
         self.graceSeconds = graceSeconds
+        // A child that died before it read its order must not take the lab along.
+        signal(SIGPIPE, SIG_IGN)
         // What a killed child leaves behind comes to us, to be killed and reaped.
         _ = clinux_adopt_orphans()
     }

@@ -26,7 +26,8 @@ enum TrialSummary {
         } else {
             lines.append("exits    none: \(result.exitsUnavailable ?? "no reason given")")
         }
-        for (name, value) in result.counters.sorted(by: { $0.key < $1.key }) {
+        // Interfaces such as KVM's statistics name dozens of things that did not happen.
+        for (name, value) in result.counters.sorted(by: { $0.key < $1.key }) where value != 0 {
             lines.append(pad(name, 36) + " " + (value == value.rounded() ? decimal(value, 0) : decimal(value, 6)))
         }
         for (name, reason) in result.countersUnavailable.sorted(by: { $0.key < $1.key }) {

@@ -32,7 +32,7 @@ struct VBench: ParsableCommand {
             """,
         version: "vbench \(VBenchVersion.current)",
         subcommands: [
-            RunCommand.self, ValidateCommand.self, ListCommand.self, ExecCommand.self,
+            RunCommand.self, ValidateCommand.self, DoctorCommand.self, ListCommand.self, ExecCommand.self,
             CompareCommand.self, TrialChildCommand.self,
         ])
 

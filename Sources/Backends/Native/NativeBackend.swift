@@ -36,6 +36,7 @@ private struct NativeTrial {
     private let mode: NativeRoot
     private let rewriter: PathRewriter
     private let program: String
+    private let counting: EventCounting
 
     private static let recordsPath = "\(Job.recordsPath)"
     private static let standardInputPath = "\(Job.standardInputPath)"
@@ -50,6 +51,7 @@ private struct NativeTrial {
         do { _ = try ProgramFile(checking: file.hostPath) } catch {
             throw TrialFailure(kind: .invalid, message: "\(error)")
         }
+        counting = try EventCounting(options: specification.options)
         self.specification = specification
         self.observer = observer
         self.program = program
@@ -90,7 +92,9 @@ private struct NativeTrial {
         output.writing.close()
         error.writing.close()
         if let cpu = specification.cpu { Placement.leave(cpu: cpu) }
+        let events = process.stoppedAtEntry ? counting.counters(of: process.pid) : nil
         observer.programStarted()
+        events?.start()
         let programStart = MonotonicClock.now()
         process.release()
 
@@ -114,7 +118,13 @@ private struct NativeTrial {
         result.programNanoseconds = end - programStart
         result.totalNanoseconds = end - start
         result.exitsUnavailable = "a native program has no VM exits"
-        result.counters = Self.counters(usage)
+        result.counters = ResourceUsage(usage).counters
+        if let events {
+            result.counters.merge(events.read()) { own, _ in own }
+            result.countersUnavailable.merge(events.unavailable) { own, _ in own }
+        } else {
+            result.countersUnavailable["perf"] = counting.absence
+        }
         if mode == .rewrittenPaths { result.counters["native.rewrittenPaths"] = 1 }
         if !process.stoppedAtEntry {
             result.countersUnavailable["native.entryStop"] =
@@ -168,18 +178,5 @@ private struct NativeTrial {
 
     private static func status(_ status: Int32) -> TrialStatus {
         status & 0x7F == 0 ? .exited(code: status >> 8 & 0xFF) : .signaled(signal: status & 0x7F)
-    }
-
-    private static func counters(_ usage: rusage) -> [String: Double] {
-        func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
-        return [
-            "host.userSeconds": seconds(usage.ru_utime),
-            "host.systemSeconds": seconds(usage.ru_stime),
-            "host.minorFaults": Double(usage.ru_minflt),
-            "host.majorFaults": Double(usage.ru_majflt),
-            "host.voluntaryContextSwitches": Double(usage.ru_nvcsw),
-            "host.involuntaryContextSwitches": Double(usage.ru_nivcsw),
-            "host.maxResidentBytes": Double(usage.ru_maxrss) * 1024,
-        ]
     }
 }
