@@ -63,7 +63,7 @@ struct DoctorCommand: ParsableCommand {
 
     private func entry(_ name: String, _ present: Bool, _ detail: String, _ remedy: String?) {
         Terminal.printEntry((present ? "+ " : "- ") + name, detail, nameWidth: 28)
-        if let remedy { Terminal.printEntry("", remedy, nameWidth: 28) }
+        if let remedy { Terminal.printEntry("", "→ " + remedy, nameWidth: 28) }
     }
 
     private static func text(_ value: HostFact.Value) -> String {

@@ -109,7 +109,7 @@ struct RunCommand: ParsableCommand {
     /// The suite without what the command line left out.
     private func narrowed(_ whole: Suite) throws -> Suite {
         var suite = whole
-        for name in workloads where suite.workload(named: name) == nil {
+        for name in workloads where !suite.workloads.contains(where: { $0.name == name }) {
             let known = suite.workloads.map(\.name).joined(separator: ", ")
             throw ValidationError("The suite has no workload \(name); it has \(known).")
         }
@@ -117,8 +117,11 @@ struct RunCommand: ParsableCommand {
             throw ValidationError("The suite does not use backend \(backend.rawValue).")
         }
         if !workloads.isEmpty {
+            suite.colocation.removeAll { !workloads.contains($0.victim) }
+            let neighbours = Set(suite.colocation.map(\.aggressor))
+            let left = suite.workloads.filter { !workloads.contains($0.name) }
+            suite.aggressors += left.filter { neighbours.contains($0.name) }
             suite.workloads.removeAll { !workloads.contains($0.name) }
-            suite.colocation.removeAll { !workloads.contains($0.victim) || !workloads.contains($0.aggressor) }
         }
         if !backends.isEmpty {
             let kept = Set(backends.map(\.rawValue))
