@@ -2,29 +2,35 @@ import Glibc
 
 /// The processes of one session: a trial's child and everything that it started.
 public enum ProcessSession {
+    private struct Member {
+        var pid: pid_t
+        var parent: pid_t
+        var session: pid_t
+        var isZombie: Bool
+    }
+
     /// Kills every process of `session` but the caller, however they are related, and waits until they are gone
     /// (at most a second: a process stuck in the kernel cannot be waited for).
     ///
     /// A program may fork faster than one look at /proc, so this looks until nothing is left.
-    public static func killAll(session: pid_t) {
+    ///
+    /// - Parameter parent: children of this process are killed too, whatever session they went to.
+    public static func killAll(session: pid_t, childrenOf parent: pid_t? = nil) {
         let own = getpid()
-        var killed: Set<pid_t> = []
         for round in 0..<200 {
-            let living = members(of: session).filter { $0 != own }
-            if living.isEmpty { break }
-            for pid in living { kill(pid, SIGKILL) }
-            killed.formUnion(living)
+            let members = all().filter { $0.pid != own && ($0.session == session || $0.parent == parent) }
+            for member in members where !member.isZombie { kill(member.pid, SIGKILL) }
+            // Orphans come to the lab and its children (subreapers): take their exit status, or they stay as zombies.
+            let left = members.filter { !$0.isZombie || (waitpid($0.pid, nil, WNOHANG) == 0) }
+            if left.isEmpty { return }
             if round > 0 { usleep(5_000) }
         }
-        // Orphans come to the lab and its children (subreapers): take their exit status, or they stay as zombies.
-        for pid in killed { waitpid(pid, nil, WNOHANG) }
     }
 
-    /// Processes of the session that still run (zombies apart).
-    static func members(of session: pid_t) -> [pid_t] {
+    private static func all() -> [Member] {
         guard let folder = opendir("/proc") else { return [] }
         defer { closedir(folder) }
-        var found: [pid_t] = []
+        var found: [Member] = []
         while let entry = readdir(folder) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
@@ -34,9 +40,10 @@ public enum ProcessSession {
             else { continue }
             // proc_pid_stat(5): pid (comm) state ppid pgrp session …; comm may hold anything, so start after its end.
             guard let end = text.lastIndex(of: UInt8(ascii: ")")) else { continue }
-            let fields = text[(end + 1)...].split(separator: UInt8(ascii: " "))
-            guard fields.count > 3, fields[0].first != UInt8(ascii: "Z") else { continue }
-            if pid_t(String(decoding: fields[3], as: UTF8.self)) == session { found.append(pid) }
+            let fields = text[(end + 1)...].split(separator: UInt8(ascii: " ")).prefix(4)
+                .map { String(decoding: $0, as: UTF8.self) }
+            guard fields.count == 4, let parent = pid_t(fields[1]), let session = pid_t(fields[3]) else { continue }
+            found.append(Member(pid: pid, parent: parent, session: session, isZombie: fields[0] == "Z"))
         }
         return found
     }

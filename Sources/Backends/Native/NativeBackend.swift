@@ -106,7 +106,7 @@ private struct NativeTrial {
         let end = MonotonicClock.now()
         // Processes that the program left behind must not run into the next trial. Only in a trial's child, which leads
         // a session of its own, is everything in the session the program's.
-        if getsid(0) == getpid() { ProcessSession.killAll(session: getpid()) }
+        if getsid(0) == getpid() { ProcessSession.killAll(session: getpid(), childrenOf: getpid()) }
 
         var result = TrialResult(status: Self.status(status))
         if timedOut {
