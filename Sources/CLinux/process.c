@@ -88,8 +88,14 @@ static struct failure become(const struct clinux_launch_request *launch, pid_t p
         int error = clinux_pin_to_cpu(launch->cpu);
         if (error) return (struct failure){clinux_stage_affinity, error};
     }
-    if (dup2(launch->input, 0) < 0 || dup2(launch->output, 1) < 0 || dup2(launch->error, 2) < 0)
-        return (struct failure){clinux_stage_descriptors, errno};
+    // Out of the way first: one of them may itself be 0, 1 or 2, and dup2 onto itself would keep it closing at exec.
+    int streams[3] = {launch->input, launch->output, launch->error};
+    for (int stream = 0; stream < 3; stream++) {
+        streams[stream] = fcntl(streams[stream], F_DUPFD_CLOEXEC, 3);
+        if (streams[stream] < 0) return (struct failure){clinux_stage_descriptors, errno};
+    }
+    for (int stream = 0; stream < 3; stream++)
+        if (dup2(streams[stream], stream) < 0) return (struct failure){clinux_stage_descriptors, errno};
     // Everything else the caller has open closes at exec, whoever opened it without O_CLOEXEC.
     syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
     struct failure failure = enter_root(launch->root_mode, launch->root);

@@ -4,13 +4,17 @@ import Foundation
 struct ElfBytes {
     var bytes: [UInt8]
 
-    /// A static x86-64 executable with one PT_LOAD of sixteen bytes at `address`, entered at its first.
+    /// Where the code lies in the file, behind the headers.
+    static let codeOffset = 120
+    static let codeBytes = 32
+
+    /// A static x86-64 executable with one PT_LOAD in the page at `address`, entered at its first byte.
     init(address: UInt64 = 0x40_0000) {
         bytes = [0x7F, 0x45, 0x4C, 0x46, 2, 1, 1] + [UInt8](repeating: 0, count: 9)
         append(UInt16(2))  // ET_EXEC
         append(UInt16(62))  // EM_X86_64
         append(UInt32(1))
-        append(address)  // e_entry
+        append(address + UInt64(Self.codeOffset))  // e_entry
         append(UInt64(64))  // e_phoff
         append(UInt64(0))  // e_shoff
         append(UInt32(0))
@@ -22,13 +26,13 @@ struct ElfBytes {
         append(UInt16(0))
         append(UInt32(1))  // PT_LOAD
         append(UInt32(5))
-        append(UInt64(120))  // p_offset
-        append(address)  // p_vaddr
-        append(address)  // p_paddr
-        append(UInt64(16))  // p_filesz
-        append(UInt64(16))  // p_memsz
-        append(UInt64(1))
-        bytes += [UInt8](repeating: 0xF4, count: 16)
+        append(UInt64(Self.codeOffset))  // p_offset
+        append(address + UInt64(Self.codeOffset))  // p_vaddr
+        append(address + UInt64(Self.codeOffset))  // p_paddr
+        append(UInt64(Self.codeBytes))  // p_filesz
+        append(UInt64(Self.codeBytes))  // p_memsz
+        append(UInt64(4096))
+        bytes += [UInt8](repeating: 0xF4, count: Self.codeBytes)
     }
 
     private mutating func append<T: FixedWidthInteger>(_ value: T) {

@@ -125,7 +125,7 @@ struct EquivalenceTests {
         [
             ["sha256sum", "/data"], ["md5sum", "/data"], ["gzip", "-c", "/data"], ["sort", "/data"],
             ["sort", "-rn", "/data"], ["wc", "/data"], ["grep", "-c", "99", "/data"], ["sed", "s/line/LINE/", "/data"],
-            ["awk", "{ s += $1 } END { print s, NR }", "/data"], ["ls", "/"], ["cat", "/data", "/none"],
+            ["awk", "{ s += $1 } END { print s, NR }", "/data"], ["ls", "/bin"], ["cat", "/data", "/none"],
             ["bzip2", "-c", "/data"], ["od", "-A", "x", "-t", "x1", "-N", "4096", "/data"],
         ])
     func busyboxTool(guest: BackendName, arguments: [String]) throws {
@@ -172,7 +172,7 @@ struct EquivalenceTests {
 
     private func raw(_ code: [UInt8]) throws -> TrialSpecification {
         var elf = ElfBytes()
-        elf.bytes.replaceSubrange(120..<120 + code.count, with: code)
+        elf.bytes.replaceSubrange(ElfBytes.codeOffset..<ElfBytes.codeOffset + code.count, with: code)
         var specification = TrialSpecification(
             arguments: ["/raw"],
             files: [GuestFile(hostPath: try folder.file("raw", elf.bytes), guestPath: "/raw", executable: true)])

@@ -16,6 +16,7 @@ final class ScratchTree {
         try makeDirectory("/tmp", mode: 0o1777)
         try makeDirectory(workingDirectory)
         for file in files { try place(file) }
+        try addDevices()
     }
 
     deinit { try? FileManager.default.removeItem(atPath: root) }
@@ -33,6 +34,26 @@ final class ScratchTree {
     func createFile(_ guestPath: String) throws(SystemError) {
         try makeDirectory(parent(of: guestPath))
         _ = try Descriptor(opening: hostPath(guestPath), flags: O_WRONLY | O_CREAT | O_TRUNC)
+    }
+
+    /// The character devices that programs count on, by number (Linux Documentation/admin-guide/devices.txt). Where
+    /// device nodes may not be made, or not be used, `/dev/null` is an empty file and the others are missing.
+    private func addDevices() throws(SystemError) {
+        try makeDirectory("/dev")
+        let memoryDevices: dev_t = 1 << 8
+        for (name, minor) in [("null", 3), ("zero", 5), ("random", 8), ("urandom", 9)] as [(String, dev_t)] {
+            let path = hostPath("/dev/\(name)")
+            guard access(path, F_OK) != 0 else { continue }
+            if mknod(path, S_IFCHR | 0o666, memoryDevices | minor) == 0 {
+                chmod(path, 0o666)
+                if let device = try? Descriptor(opening: path, flags: O_RDWR) {
+                    device.close()
+                    continue
+                }
+                unlink(path)
+            }
+            if name == "null" { try createFile("/dev/null") }
+        }
     }
 
     private func parent(of guestPath: String) -> String {
