@@ -17,6 +17,9 @@ public struct SystemError: Error, Equatable, CustomStringConvertible {
 }
 
 /// A file descriptor that closes with its owner.
+///
+/// Swift lets go of an object after its last use, not at the end of the scope: whoever takes `number` out of one and
+/// goes on without it must close it explicitly (`defer { descriptor.close() }`), which also keeps it open until then.
 public final class Descriptor {
     /// The descriptor, or -1 once closed.
     public private(set) var number: Int32

@@ -62,6 +62,7 @@ final class ChildProcess {
         let eventPipe = try Pipe()
         let errorPipe = order.passesOutput ? nil : try Pipe()
         let sink = try Descriptor(opening: "/dev/null", flags: O_WRONLY)
+        defer { sink.close() }
         let environment = ProcessInfo.processInfo.environment
             .merging(["TMPDIR": scratch]) { _, new in new }
             // Crash handlers of the Swift runtime and the software VMM's would get into each other's way.

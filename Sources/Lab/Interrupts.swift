@@ -3,17 +3,19 @@ import CLinux
 
 /// SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends at once (children included).
 public final class Interrupts {
-    private let pipe: Pipe
+    /// Never closed: the handler may write at any moment of the process's life.
+    private let reading: Int32
 
     /// Installs the handlers for the rest of the process's life.
     public init() throws(SystemError) {
-        pipe = try Pipe()
-        pipe.writing.setNonBlocking()
-        clinux_catch_interrupts(pipe.writing.number)
+        var ends: [Int32] = [-1, -1]
+        guard clinux_pipe(&ends) == 0 else { throw SystemError("pipe") }
+        reading = ends[0]
+        clinux_catch_interrupts(ends[1])
     }
 
     /// Becomes readable at the first signal, and stays so.
-    var descriptor: Int32 { pipe.reading.number }
+    var descriptor: Int32 { reading }
 
     /// The first signal caught, or nil.
     public var signal: Int32? {

@@ -66,6 +66,16 @@ struct ExecTests {
         #expect(outcome.code == 0)
     }
 
+    @Test("Standard input is the file asked for, else empty")
+    func standardInput() throws {
+        guard FileManager.default.isExecutableFile(atPath: "/bin/busybox") else { return }
+        let input = try scratch.write("in", "some text\n")
+        #expect(try exec("/bin/busybox", "cat", options: ["--stdin", input]).output == "some text\n")
+        let empty = try exec("/bin/busybox", "cat")
+        #expect(empty.output == "")
+        #expect(empty.code == 0)
+    }
+
     @Test("A program ended by a signal: 128 + its number")
     func signal() throws {
         guard FileManager.default.isExecutableFile(atPath: "/bin/busybox") else { return }

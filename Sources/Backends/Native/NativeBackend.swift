@@ -55,7 +55,12 @@ private struct NativeTrial {
         self.specification = specification
         self.observer = observer
         self.program = program
-        tree = try ScratchTree(files: specification.files, workingDirectory: specification.workingDirectory)
+        do {
+            tree = try ScratchTree(
+                files: specification.files, workingDirectory: specification.workingDirectory, program: program)
+        } catch {
+            throw TrialFailure(kind: .invalid, message: "native: cannot lay out the program's files: \(error)")
+        }
         try tree.createFile(Self.recordsPath)
         mode = NativeRoot.best(for: tree.root)
         var paths = [(guest: Self.recordsPath, host: tree.hostPath(Self.recordsPath))]
@@ -67,6 +72,7 @@ private struct NativeTrial {
         let input = try Descriptor(
             opening: specification.files.contains { $0.guestPath == Self.standardInputPath }
                 ? tree.hostPath(Self.standardInputPath) : "/dev/null", flags: O_RDONLY)
+        defer { input.close() }
         let output = try Pipe()
         let error = try Pipe()
         let variable = "\(Job.recordsVariable)"
@@ -153,6 +159,7 @@ private struct NativeTrial {
         let ended = clinux_pidfd_open(process.pid)
         guard ended >= 0 else { throw SystemError("pidfd_open") }
         let end = Descriptor(owning: ended)
+        defer { end.close() }
         output.setNonBlocking()
         error.setNonBlocking()
         let deadline = start + specification.timeLimitSeconds * 1e9

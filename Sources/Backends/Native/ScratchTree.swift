@@ -10,11 +10,15 @@ final class ScratchTree {
     /// Copies `files` to their places under a new folder in `TMPDIR` (else `/tmp`).
     ///
     /// Copies, not links: a program may write to its files, and every trial starts from the same tree.
-    init(files: [GuestFile], workingDirectory: String) throws(SystemError) {
+    ///
+    /// - Parameter program: path in the tree that `/proc/self/exe` leads to.
+    init(files: [GuestFile], workingDirectory: String, program: String) throws(SystemError) {
         root = try TemporaryFolder.make("vbench-native")
         chmod(root, 0o755)
         try makeDirectory("/tmp", mode: 0o1777)
         try makeDirectory(workingDirectory)
+        try makeDirectory("/proc/self")
+        symlink(program, hostPath("/proc/self/exe"))
         for file in files { try place(file) }
         try addDevices()
     }
