@@ -25,35 +25,48 @@ public enum SummaryTable {
                 .init(title: "EXITS/S", alignment: .right), .init(title: "MEAN EXIT", alignment: .right),
             ], width: width)
         let unavailable = Set(report.backends.filter { !$0.available }.map(\.name))
-        var last: String?
-        for cell in report.cells where !unavailable.contains(cell.backend) {
-            guard let analysis = cell.analysis else { continue }
-            var head = [cell.workload == last ? "" : cell.workload, cell.backendText]
-            last = cell.workload
-            if let reason = cell.missingReason {
-                table.row(head, then: (analysis.trialsFailed > 0 ? "failed: " : "not run: ") + reason)
-                continue
-            }
-            for (index, metric) in analysis.metrics.enumerated() {
-                if index > 0 {
-                    head[0] = ""
-                    head[1] = ""
-                }
-                if analysis.metrics.count > 1 { head[1] = (index == 0 ? head[1] + " " : "  ") + metric.name }
-                let exits = index == 0 ? analysis : nil
-                table.row(
-                    head + [
-                        text(metric.time, metric.unit), cell.backend == "native" ? "1" : slowdown(metric.slowdown),
-                        figure(exits?.exitsPerSecond, NumberText.count),
-                        figure(exits?.meanExitNanoseconds, NumberText.time),
-                    ])
-            }
-            if analysis.trialsFailed > 0 {
-                let count = "\(analysis.trialsFailed) of \(cell.trials.count) trials failed: "
-                table.row(["", ""], then: count + (analysis.failures.first ?? ""))
-            }
+        let cells = report.cells.filter { !unavailable.contains($0.backend) && $0.analysis != nil }
+        var order: [String] = []
+        for cell in cells where !order.contains(cell.workload) { order.append(cell.workload) }
+        for workload in order {
+            append(workload, cells.filter { $0.workload == workload }, to: &table)
         }
         return table.render()
+    }
+
+    /// The rows of a workload: its cells below each other, for one phase after the other where there are several.
+    private static func append(_ workload: String, _ cells: [CellRecord], to table: inout TextTable) {
+        var phases: [String] = []
+        for metric in cells.flatMap({ $0.analysis!.metrics }) where !phases.contains(metric.name) {
+            phases.append(metric.name)
+        }
+        if phases.count > 1 { table.row([workload], then: "") }
+        for (number, phase) in phases.enumerated() {
+            var title = phases.count > 1 ? "  " + phase : workload
+            for cell in cells {
+                guard let metric = cell.analysis!.metrics.first(where: { $0.name == phase }) else { continue }
+                // Exits are the whole cell's: they stand in its first row.
+                let exits = number == 0 ? cell.analysis : nil
+                table.row([
+                    title, cell.backendText, text(metric.time, metric.unit),
+                    cell.backend == "native" ? "1" : slowdown(metric.slowdown),
+                    figure(exits?.exitsPerSecond, NumberText.count),
+                    figure(exits?.meanExitNanoseconds, NumberText.time),
+                ])
+                title = ""
+            }
+        }
+        var title = phases.isEmpty ? workload : ""
+        for cell in cells {
+            let failed = cell.analysis!.trialsFailed
+            if let reason = cell.missingReason {
+                table.row([title, cell.backendText], then: (failed > 0 ? "failed: " : "not run: ") + reason)
+            } else if failed > 0 {
+                let count = "\(failed) of \(cell.trials.count) trials failed: "
+                table.row([title, cell.backendText], then: count + (cell.analysis!.failures.first ?? ""))
+            }
+            title = ""
+        }
     }
 
     private static func text(_ time: Figure, _ unit: MetricAnalysis.Unit) -> String {

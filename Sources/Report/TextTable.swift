@@ -11,7 +11,6 @@ struct TextTable {
         case row([String])
         /// Text from some column on to the right edge, wrapped; `cells` are the columns before it.
         case spanning(cells: [String], text: String)
-        case rule
     }
 
     let columns: [Column]
@@ -34,15 +33,12 @@ struct TextTable {
         lines.append(.spanning(cells: cells, text: text))
     }
 
-    mutating func rule() { lines.append(.rule) }
-
     func render() -> String {
         let widths = columns.indices.map { column in
             lines.reduce(columns[column].title.count) { widest, line in
                 switch line {
                 case .row(let cells): max(widest, cells[column].count)
                 case .spanning(let cells, _): column < cells.count ? max(widest, cells[column].count) : widest
-                case .rule: widest
                 }
             }
         }
@@ -50,14 +46,13 @@ struct TextTable {
         for line in lines {
             switch line {
             case .row(let cells): text += rendered(cells, widths)
-            case .rule:
-                text += String(repeating: "─", count: widths.reduce(2 * (widths.count - 1), +)) + "\n"
             case .spanning(let cells, let message):
                 let indent = widths.prefix(cells.count).reduce(2 * cells.count, +)
                 let parts = Self.wrapped(message, width: max(20, width - indent))
                 for (index, part) in parts.enumerated() {
                     let head = index == 0 ? rendered(cells, widths, trimmed: false) : ""
-                    text += head + String(repeating: " ", count: max(0, indent - head.count)) + part + "\n"
+                    let gap = String(repeating: " ", count: max(0, indent - head.count))
+                    text += Self.trimmed(head + gap + part) + "\n"
                 }
             }
         }
@@ -70,9 +65,13 @@ struct TextTable {
             let padding = String(repeating: " ", count: widths[index] - cell.count)
             text += (index > 0 ? "  " : "") + (columns[index].alignment == .left ? cell + padding : padding + cell)
         }
-        guard trimmed else { return text }
-        while text.last == " " { text.removeLast() }
-        return text + "\n"
+        return trimmed ? Self.trimmed(text) + "\n" : text
+    }
+
+    private static func trimmed(_ line: String) -> String {
+        var line = line
+        while line.last == " " { line.removeLast() }
+        return line
     }
 
     /// Breaks text at spaces into lines of at most `width`; a word that is longer has a line of its own. Control

@@ -95,6 +95,8 @@ private struct NativeTrial {
                 kind: error.stage == clinux_stage_exec ? .invalid : .internalError,
                 message: "native: \(program): \(error)")
         }
+        // Named here so that it lives until the child has its copy: the last use of a value may be its end.
+        input.close()
         output.writing.close()
         error.writing.close()
         if let cpu = specification.cpu { Placement.leave(cpu: cpu) }
