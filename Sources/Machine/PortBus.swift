@@ -1,4 +1,5 @@
 import GuestInterface
+import Host
 
 /// What the VMM does after a port access.
 public enum PortAction: Equatable, Sendable {
@@ -13,7 +14,7 @@ public enum PortAction: Equatable, Sendable {
 /// Owned by the vCPU's thread. Between guest exit and entry it allocates nothing except where the guest sends output or
 /// breaks a protocol.
 public final class PortBus {
-    private let observer: any MachineObserver
+    private let observer: TimedObserver
     private let mailbox: Mailbox
     private var serial = SerialConsole()
     private var speakerStatus: UInt8 = 0
@@ -23,12 +24,14 @@ public final class PortBus {
     /// Times the guest broke the mailbox protocol, and how it first did.
     public private(set) var mailboxErrors: UInt64 = 0
     public private(set) var firstMailboxError: MachineError?
+    /// TSC cycles spent in the observer: the harness's work, which a VMM takes off the cost of the exit it happened in.
+    public var deliveryCycles: UInt64 { observer.cycles }
     /// Records the guest says it had to drop for want of space.
     public var droppedRecords: UInt32 { mailbox.dropped }
 
     /// Ports of a machine whose mailbox is where `BootLoader` puts it. Throws `badGuestAddress` when RAM ends below it.
     public init(memory: GuestMemory, observer: any MachineObserver) throws(MachineError) {
-        self.observer = observer
+        self.observer = TimedObserver(observer)
         mailbox = try Mailbox(
             memory: memory, address: GuestPhysicalAddress(BootLayout.mailbox), bytes: BootLayout.mailboxBytes)
     }
@@ -99,5 +102,25 @@ public final class PortBus {
             unknownAccesses &+= 1
             return 0xFF
         }
+    }
+}
+
+/// Passes everything on and counts how long that takes.
+private final class TimedObserver: MachineObserver {
+    private let target: any MachineObserver
+    private(set) var cycles: UInt64 = 0
+
+    init(_ target: any MachineObserver) { self.target = target }
+
+    func record(_ header: MailboxRecordHeader, payload: UnsafeRawBufferPointer) {
+        let begin = TimestampCounter.now()
+        target.record(header, payload: payload)
+        cycles &+= TimestampCounter.now() &- begin
+    }
+
+    func serialOutput(_ bytes: UnsafeRawBufferPointer) {
+        let begin = TimestampCounter.now()
+        target.serialOutput(bytes)
+        cycles &+= TimestampCounter.now() &- begin
     }
 }

@@ -71,6 +71,18 @@ import Testing
         #expect(bus.unknownAccesses > 0)
     }
 
+    @Test func timeInTheObserverIsCountedApart() throws {
+        #expect(bus.deliveryCycles == 0)
+        _ = bus.read(Port.postCode, size: 1)
+        #expect(bus.deliveryCycles == 0, "nothing was delivered")
+        try postPhase()
+        _ = bus.write(Port.doorbell, size: 4, value: Doorbell.drain)
+        let records = bus.deliveryCycles
+        #expect(records > 0)
+        for byte in "line\n".utf8 { _ = bus.write(Port.serial, size: 1, value: UInt32(byte)) }
+        #expect(bus.deliveryCycles > records)
+    }
+
     @Test func aHostileMailboxIsCountedNotFatal() throws {
         try memory.write(UInt64(0x4141_4141), at: GuestPhysicalAddress(BootLayout.mailbox))
         #expect(bus.write(Port.doorbell, size: 4, value: 1) == .continue)
