@@ -1,11 +1,15 @@
 import Backends
 import Foundation
+import GuestImages
 import Lab
 import Results
 import Testing
 
 /// Runs trials as the lab does: each in a child process of the built `vbench`.
 enum TrialRunner {
+    static let guests: [BackendName] = [.kvm, .software]
+    static let backends: [BackendName] = [.native, .kvm, .software]
+
     /// `vbench` lies beside the test bundle.
     private static let launcher = ChildLauncher(
         executable: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
@@ -20,6 +24,42 @@ enum TrialRunner {
         case nil: try Test.cancel("this build has no backend \(backend.rawValue)")
         }
         return Supervisor(launcher: launcher).run(backend, specification)
+    }
+
+    /// What two runs of one program must agree in.
+    private struct Outcome: Equatable, CustomStringConvertible {
+        var status: TrialStatus
+        var output: OutputDigest
+        var error: OutputDigest
+
+        init(_ result: TrialResult) {
+            status = result.status
+            output = result.standardOutput
+            error = result.standardError
+        }
+
+        var description: String { "\(status)\nstdout \(output)\nstderr \(error)" }
+    }
+
+    /// Runs a program in a guest and natively, and expects the same end and the same output.
+    static func expectSame(
+        as guest: BackendName, _ specification: TrialSpecification, _ location: SourceLocation = #_sourceLocation
+    ) throws -> (native: TrialResult, guest: TrialResult) {
+        let found = try run(guest, specification)
+        let native = try run(.native, specification)
+        #expect(Outcome(found) == Outcome(native), sourceLocation: location)
+        return (native, found)
+    }
+
+    /// A benchmark program of vbench, with a memory that suffices for small arguments.
+    static func specification(of program: String, _ arguments: [String]) throws -> TrialSpecification {
+        let path = try #require(try GuestImages.program(named: program))
+        var specification = TrialSpecification(
+            arguments: ["/bin/\(program)"] + arguments,
+            files: [GuestFile(hostPath: path, guestPath: "/bin/\(program)", executable: true)])
+        specification.memoryBytes = 64 << 20
+        specification.timeLimitSeconds = 60
+        return specification
     }
 }
 
