@@ -16,7 +16,8 @@ enum DescriptorTables {
         gdt[7] = 103 | (tss & 0xFF_FFFF) << 16 | 0x89 << 40 | (tss >> 24 & 0xFF) << 56
         gdt[8] = tss >> 32
         for vector in 0..<Int(KERNEL_TRAP_ENTRIES) {
-            setGate(vector, kernel_trap_entry(UInt32(vector)), ist: vector == 8 ? 1 : vector == 2 || vector == 18 ? 2 : 0)
+            setGate(
+                vector, kernel_trap_entry(UInt32(vector)), ist: vector == 8 ? 1 : vector == 2 || vector == 18 ? 2 : 0)
         }
         if quirks & BootQuirks.syscallKeepsRing3 != 0 {
             setGate(14, kernel_page_fault_or_system_call_entry(), ist: 0)

@@ -22,7 +22,9 @@ enum ELFLoader {
     private static let loadable: UInt64 = 1
     private static let dynamicLinker: UInt64 = 3
 
-    static func load(_ node: NodePointer, into space: UnsafeMutablePointer<AddressSpace>, _ program: inout LoadedProgram)
+    static func load(
+        _ node: NodePointer, into space: UnsafeMutablePointer<AddressSpace>, _ program: inout LoadedProgram
+    )
         -> LoadFailure?
     {
         let size = node.pointee.size

@@ -101,7 +101,8 @@ struct FileTree {
     }
 
     /// Follows a path of `length` bytes in kernel memory, from `start` unless it is absolute.
-    func look(up path: UnsafePointer<UInt8>, _ length: Int, from start: NodePointer, followLast: Bool = true) -> Lookup {
+    func look(up path: UnsafePointer<UInt8>, _ length: Int, from start: NodePointer, followLast: Bool = true) -> Lookup
+    {
         var rest = path
         var left = length
         var node = start

@@ -60,7 +60,8 @@ enum KernelPageTables {
             directory[tableIndex(at, level: 3)] = PageTableEntry(rawValue: frame.address.rawValue | flags)
             let table = frame.words
             for index in 0..<512 {
-                table[index] = (at &+ UInt64(index) << 21) | flags | PageTableEntry.large | PageTableEntry.global
+                table[index] =
+                    (at &+ UInt64(index) << 21) | flags | PageTableEntry.large | PageTableEntry.global
                     | PageTableEntry.noExecute
             }
             at &+= 1 << 30

@@ -62,7 +62,8 @@ private func report(_ record: inout KernelPanicRecord, _ message: StaticString, 
     let (text, count) = kernelLog.take()
     record.textLength = UInt32(truncatingIfNeeded: count)
     let headerBytes = MemoryLayout<KernelPanicRecord>.size
-    if let target = mailbox.begin(MailboxRecordKind.kernelPanic, length: UInt32(truncatingIfNeeded: headerBytes + count))
+    if let target = mailbox.begin(
+        MailboxRecordKind.kernelPanic, length: UInt32(truncatingIfNeeded: headerBytes + count))
     {
         target.storeBytes(of: record, as: KernelPanicRecord.self)
         memcpy(target + headerBytes, text, UInt(count))

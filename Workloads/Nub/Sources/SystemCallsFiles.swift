@@ -380,7 +380,8 @@ func systemCallUnlinkat(_ directory: Int32, _ path: UInt64, _ flags: UInt32) -> 
     remove(directory, path, isDirectory: flags & removeDirectory != 0)
 }
 
-private func rename(_ oldDirectory: Int32, _ old: UInt64, _ newDirectory: Int32, _ new: UInt64, _ flags: UInt32) -> Int {
+private func rename(_ oldDirectory: Int32, _ old: UInt64, _ newDirectory: Int32, _ new: UInt64, _ flags: UInt32) -> Int
+{
     let noReplace: UInt32 = 1
     if flags & ~noReplace != 0 { return -EINVAL }
     let source = look(up: old, from: oldDirectory, followLast: false)

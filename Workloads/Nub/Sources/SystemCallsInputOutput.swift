@@ -286,7 +286,8 @@ func systemCallPpoll(_ list: UInt64, _ count: UInt32, _ timeout: UInt64) -> Int 
 
 /// Sets of up to 64 descriptors, which is all there can be.
 @c(systemCallSelect)
-func systemCallSelect(_ count: Int32, _ readers: UInt64, _ writers: UInt64, _ errors: UInt64, _ timeout: UInt64) -> Int {
+func systemCallSelect(_ count: Int32, _ readers: UInt64, _ writers: UInt64, _ errors: UInt64, _ timeout: UInt64) -> Int
+{
     if count < 0 { return -EINVAL }
     var wait: UInt64?
     if timeout != 0 {

@@ -134,7 +134,8 @@ func systemCallKill(_ identifier: Int32, _ signal: Int32) -> Int {
         } else if identifier == -1 {
             matches = own != 1 && process != Scheduler.currentProcess
         } else {
-            matches = process.pointee.group == (identifier == 0 ? Scheduler.currentProcess.pointee.group : 0 &- identifier)
+            matches =
+                process.pointee.group == (identifier == 0 ? Scheduler.currentProcess.pointee.group : 0 &- identifier)
         }
         if matches {
             found = true
