@@ -49,7 +49,7 @@ struct AddressSpace {
 
     static func make() -> UnsafeMutablePointer<AddressSpace>? {
         guard let space = kernelHeap.make(AddressSpace.self) else { return nil }
-        guard let root = physicalMemory.allocateZeroed() else {
+        guard let root = physicalMemory.allocateTable() else {
             kernelHeap.destroy(space)
             return nil
         }
@@ -234,7 +234,7 @@ struct AddressSpace {
         while level > 1 {
             let entry = frame.words + tableIndex(address, level: level)
             if entry.pointee == 0 {
-                guard let table = physicalMemory.allocateZeroed() else { return nil }
+                guard let table = physicalMemory.allocateTable() else { return nil }
                 entry.pointee =
                     table.address.rawValue | PageTableEntry.present | PageTableEntry.writable | PageTableEntry.user
                 physicalMemory.addLiveEntries(1, to: frame)
@@ -330,10 +330,12 @@ struct AddressSpace {
             var index = (at &- base) >> 12
             let words = table.words
             var live = physicalMemory.liveEntries(table)
-            while live != 0 {
-                index = memory_scan_nonzero(words, index, last)
-                if index >= last { break }
+            while live != 0 && index < last {
                 let entry = PageTableEntry(rawValue: words[Int(index)])
+                if entry.isEmpty {
+                    index = memory_scan_nonzero(words, index, last)
+                    continue
+                }
                 if !entry.isBorrowed { physicalMemory.release(entry.frame) }
                 words[Int(index)] = 0
                 live &-= 1
@@ -355,15 +357,15 @@ struct AddressSpace {
         let level3 = directoryPointers.words + tableIndex(address, level: 3)
         let directory = PageTableEntry(rawValue: level3.pointee).frame
         let level2 = directory.words + tableIndex(address, level: 2)
-        physicalMemory.release(PageTableEntry(rawValue: level2.pointee).frame)
+        physicalMemory.releaseTable(PageTableEntry(rawValue: level2.pointee).frame)
         level2.pointee = 0
         physicalMemory.addLiveEntries(-1, to: directory)
         if physicalMemory.liveEntries(directory) != 0 { return }
-        physicalMemory.release(directory)
+        physicalMemory.releaseTable(directory)
         level3.pointee = 0
         physicalMemory.addLiveEntries(-1, to: directoryPointers)
         if physicalMemory.liveEntries(directoryPointers) != 0 { return }
-        physicalMemory.release(directoryPointers)
+        physicalMemory.releaseTable(directoryPointers)
         level4.pointee = 0
         physicalMemory.addLiveEntries(-1, to: root)
     }
@@ -453,19 +455,43 @@ struct AddressSpace {
 
     private mutating func copyPages(of area: AreaPointer, to child: UnsafeMutablePointer<AddressSpace>) -> Bool {
         if area.pointee.isShared && !populateShared(area) { return false }
-        let isShared = area.pointee.isShared
-        var complete = true
-        forEachEntry(area.pointee.start, area.pointee.end) { entry, address in
-            guard complete, let target = child.pointee.entry(at: address) else {
-                complete = false
-                return
+        // What is shared stays as it is; the rest becomes read-only on both sides.
+        let keep: UInt64 = area.pointee.isShared ? .max : ~PageTableEntry.writable
+        let end = area.pointee.end
+        var at = area.pointee.start
+        while at < end {
+            guard let table = existingTable(at) else {
+                at = skipAbsent(at)
+                continue
             }
-            if !isShared { entry.pointee.rawValue &= ~PageTableEntry.writable }
-            let value = entry.pointee
-            if !value.isBorrowed { physicalMemory.retain(value.frame) }
-            child.pointee.set(target, value.rawValue)
+            let next = (at & ~0x1F_FFFF) &+ 0x20_0000
+            var index = Int((at >> 12) & 511)
+            let last = next <= end ? 512 : Int((end >> 12) & 511)
+            let source = table.words
+            index = Int(memory_scan_nonzero(source, UInt64(index), UInt64(last)))
+            if index < last {
+                guard let first = child.pointee.entry(at: at) else { return false }
+                let targetTable = Frame(containing: PhysicalAddress(addressOf(first) &- Layout.physicalMap))
+                let target = targetTable.words
+                var copied: Int32 = 0
+                while index < last {
+                    let value = source[index] & keep
+                    if value == 0 {
+                        index = Int(memory_scan_nonzero(source, UInt64(index), UInt64(last)))
+                        continue
+                    }
+                    source[index] = value
+                    target[index] = value
+                    let entry = PageTableEntry(rawValue: value)
+                    if !entry.isBorrowed { physicalMemory.retain(entry.frame) }
+                    copied &+= 1
+                    index &+= 1
+                }
+                physicalMemory.addLiveEntries(copied, to: targetTable)
+            }
+            at = next
         }
-        return complete
+        return true
     }
 
     /// Pages of a shared area exist before a fork, so that both sides see the same ones.
@@ -491,7 +517,9 @@ struct AddressSpace {
             space.pointee.releasePages(area.pointee.start, area.pointee.end)
             space.pointee.destroy(area)
         }
-        physicalMemory.release(space.pointee.root)
+        space.pointee.root.words[496] = 0
+        space.pointee.root.words[511] = 0
+        physicalMemory.releaseTable(space.pointee.root)
         kernelHeap.destroy(space)
     }
 }

@@ -87,7 +87,12 @@ struct FPUState {
     /// Makes the area of `child` a copy of the current state of `parent`.
     func copy(from parent: ProcessPointer, to child: ProcessPointer) {
         synchronize(parent)
-        memcpy(child.pointee.fpuArea.raw, parent.pointee.fpuArea.raw, UInt(FPUState.areaBytes))
+        let area = parent.pointee.fpuArea.raw
+        let target = child.pointee.fpuArea.raw
+        // Components in their initial state (XSTATE_BV, SDM vol. 1 13.4.2) are not read by XRSTOR; the offsets are
+        // those of the standard format: SSE ends at 512, AVX at 832.
+        let inUse = method == .fxsave ? 0 : area.load(fromByteOffset: 512, as: UInt64.self)
+        memcpy(target, area, inUse < 4 ? 576 : inUse < 8 ? 832 : UInt(FPUState.areaBytes))
     }
 
     /// `process` will not run again.

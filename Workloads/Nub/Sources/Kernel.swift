@@ -113,9 +113,9 @@ private func openStandardFiles(_ process: ProcessPointer) {
     guard let input, let inputFile = OpenFile.make(input, flags: 0),
         let output = OpenFile.makeConsole(stream: 1), let errors = OpenFile.makeConsole(stream: 2)
     else { refuse("not enough memory for the standard files") }
-    process.pointee.files[0] = inputFile
-    process.pointee.files[1] = output
-    process.pointee.files[2] = errors
+    process.pointee.put(inputFile, at: 0, closeOnExec: false)
+    process.pointee.put(output, at: 1, closeOnExec: false)
+    process.pointee.put(errors, at: 2, closeOnExec: false)
 }
 
 /// The first process has ended: reports everything and stops the machine.

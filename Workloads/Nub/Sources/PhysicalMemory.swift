@@ -16,6 +16,8 @@ struct PhysicalMemory {
 
     private var entries: UInt64 = 0
     private var firstFree: UInt32 = 0
+    /// Released page tables: free, and known to be all zeros.
+    private var firstZeroed: UInt32 = 0
     private var next: UInt64 = 0
     private var nextEnd: UInt64 = 0
     private var ranges: InlineArray<8, Range> = [
@@ -69,13 +71,38 @@ struct PhysicalMemory {
         } else if next < nextEnd || nextRange() {
             frame = Frame(containing: PhysicalAddress(next))
             next &+= pageBytes
+        } else if firstZeroed != 0 {
+            return takeZeroed()
         } else {
             return nil
         }
+        return take(frame)
+    }
+
+    @inline(__always)
+    private mutating func take(_ frame: Frame) -> Frame {
         entry(frame).pointee = Entry(references: 1, link: 0)
         framesInUse &+= 1
         if framesInUse > peakFrames { peakFrames = framesInUse }
         return frame
+    }
+
+    @inline(__always)
+    private mutating func takeZeroed() -> Frame {
+        let frame = Frame(number: firstZeroed)
+        firstZeroed = entry(frame).pointee.link
+        return take(frame)
+    }
+
+    /// A page table: zeroed. Tables are empty when they are released, so those that come back need no zeroing.
+    mutating func allocateTable() -> Frame? {
+        firstZeroed != 0 ? takeZeroed() : allocateZeroed()
+    }
+
+    mutating func releaseTable(_ frame: Frame) {
+        entry(frame).pointee = Entry(references: 0, link: firstZeroed)
+        firstZeroed = frame.number
+        framesInUse &-= 1
     }
 
     @inline(__always)

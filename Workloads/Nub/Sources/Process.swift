@@ -47,6 +47,8 @@ struct Process {
 
     // Files.
     var files: UnsafeMutablePointer<OpenFilePointer?>
+    /// Bit n: descriptor n is open.
+    var openFiles: UInt64
     var closeOnExec: UInt64
     var workingDirectory: NodePointer
     var executable: NodePointer?
@@ -87,7 +89,7 @@ struct Process {
             kernelHeap.destroy(process)
             return nil
         }
-        guard let area = physicalMemory.allocateZeroed() else {
+        guard let area = physicalMemory.allocate() else {
             physicalMemory.release(stack)
             kernelHeap.release(files, bytes: maximumFiles * 8)
             kernelHeap.destroy(process)
@@ -100,7 +102,7 @@ struct Process {
             firstChild: nil, nextSibling: nil, nextInQueue: nil, nextOfAll: nil, kernelStack: stack.address.linear,
             savedStackPointer: 0, space: nil, fsBase: 0, gsBase: 0, fpuArea: area, waitChannel: 0, wakeTime: 0,
             group: identifier, session: identifier, exitStatus: 0, clearChildThread: 0,
-            files: files.assumingMemoryBound(to: OpenFilePointer?.self), closeOnExec: 0,
+            files: files.assumingMemoryBound(to: OpenFilePointer?.self), openFiles: 0, closeOnExec: 0,
             workingDirectory: workingDirectory, executable: nil, umask: 0o022, pendingSignals: 0, blockedSignals: 0,
             savedBlockedSignals: 0, restoresBlockedSignals: false, signalActions: nil, alternateStack: 0,
             alternateStackBytes: 0, alarmTime: 0, alarmInterval: 0)
@@ -138,13 +140,28 @@ struct Process {
 
     /// Closes every descriptor whose bit is set in `mask`.
     static func closeFiles(_ process: ProcessPointer, mask: UInt64) {
-        for descriptor in 0..<maximumFiles where mask >> UInt64(descriptor) & 1 != 0 {
-            if let file = process.pointee.files[descriptor] {
-                process.pointee.files[descriptor] = nil
-                OpenFile.release(file)
-            }
+        var closing = process.pointee.openFiles & mask
+        while closing != 0 {
+            process.pointee.take(closing.trailingZeroBitCount).map(OpenFile.release)
+            closing &= closing &- 1
         }
-        process.pointee.closeOnExec &= ~mask
+    }
+
+    /// Makes a descriptor free; the file's reference goes to the caller.
+    mutating func take(_ descriptor: Int) -> OpenFilePointer? {
+        let file = files[descriptor]
+        let bit = UInt64(1) << UInt64(descriptor)
+        files[descriptor] = nil
+        openFiles &= ~bit
+        closeOnExec &= ~bit
+        return file
+    }
+
+    /// Puts `file` at a free descriptor; its reference is handed over.
+    mutating func put(_ file: OpenFilePointer, at descriptor: Int, closeOnExec close: Bool) {
+        files[descriptor] = file
+        openFiles |= UInt64(1) << UInt64(descriptor)
+        setCloseOnExec(descriptor, close)
     }
 
     @inline(__always)
@@ -154,12 +171,8 @@ struct Process {
 
     /// Lowest free descriptor from `minimum`, or -EMFILE.
     func freeDescriptor(from minimum: Int = 0) -> Int {
-        var descriptor = minimum
-        while descriptor < Process.maximumFiles {
-            if files[descriptor] == nil { return descriptor }
-            descriptor += 1
-        }
-        return -EMFILE
+        let free = ~openFiles & (.max << UInt64(minimum))
+        return free == 0 ? -EMFILE : free.trailingZeroBitCount
     }
 
     /// Puts `file` (its reference is handed over) at the lowest free descriptor; releases it when there is none.
@@ -169,8 +182,7 @@ struct Process {
             OpenFile.release(file)
             return descriptor
         }
-        files[descriptor] = file
-        setCloseOnExec(descriptor, close)
+        put(file, at: descriptor, closeOnExec: close)
         return descriptor
     }
 

@@ -52,11 +52,14 @@ func forkCurrentProcess(
     child.pointee.alternateStackBytes = parent.pointee.alternateStackBytes
     child.pointee.executable = parent.pointee.executable
     if let node = parent.pointee.executable { node.pointee.references &+= 1 }
-    for descriptor in 0..<Process.maximumFiles {
-        if let file = parent.pointee.files[descriptor] {
-            file.pointee.references &+= 1
-            child.pointee.files[descriptor] = file
-        }
+    var open = parent.pointee.openFiles
+    child.pointee.openFiles = open
+    while open != 0 {
+        let descriptor = open.trailingZeroBitCount
+        let file = parent.pointee.files[descriptor]
+        file.unsafelyUnwrapped.pointee.references &+= 1
+        child.pointee.files[descriptor] = file
+        open &= open &- 1
     }
     child.pointee.closeOnExec = parent.pointee.closeOnExec
     fpu.copy(from: parent, to: child)

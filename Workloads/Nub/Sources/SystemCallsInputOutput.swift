@@ -88,9 +88,9 @@ func systemCallLseek(_ descriptor: Int32, _ offset: Int64, _ whence: UInt32) -> 
 @c(systemCallClose)
 func systemCallClose(_ descriptor: Int32) -> Int {
     let process = Scheduler.currentProcess
-    guard let file = process.pointee.file(Int(descriptor)) else { return -EBADF }
-    process.pointee.files[Int(descriptor)] = nil
-    process.pointee.setCloseOnExec(Int(descriptor), false)
+    guard process.pointee.file(Int(descriptor)) != nil, let file = process.pointee.take(Int(descriptor)) else {
+        return -EBADF
+    }
     OpenFile.release(file)
     return 0
 }
@@ -103,8 +103,7 @@ private func duplicate(_ descriptor: Int32, from minimum: Int, closeOnExec: Bool
     let new = process.pointee.freeDescriptor(from: minimum)
     if new < 0 { return new }
     file.pointee.references &+= 1
-    process.pointee.files[new] = file
-    process.pointee.setCloseOnExec(new, closeOnExec)
+    process.pointee.put(file, at: new, closeOnExec: closeOnExec)
     return new
 }
 
@@ -116,9 +115,8 @@ private func duplicate(_ old: Int32, to new: Int32, closeOnExec: Bool) -> Int {
     guard let file = process.pointee.file(Int(old)) else { return -EBADF }
     guard new >= 0, Int(new) < Process.maximumFiles else { return -EBADF }
     file.pointee.references &+= 1
-    if let replaced = process.pointee.files[Int(new)] { OpenFile.release(replaced) }
-    process.pointee.files[Int(new)] = file
-    process.pointee.setCloseOnExec(Int(new), closeOnExec)
+    if let replaced = process.pointee.take(Int(new)) { OpenFile.release(replaced) }
+    process.pointee.put(file, at: Int(new), closeOnExec: closeOnExec)
     return Int(new)
 }
 
