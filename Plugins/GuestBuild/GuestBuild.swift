@@ -57,7 +57,7 @@ struct GuestBuild: BuildToolPlugin {
 
     /// Every source file below `folder`, in a stable order; these are the inputs a build depends on.
     private func sources(below folder: URL, except isExcluded: (URL) -> Bool = { _ in false }) throws -> [URL] {
-        let extensions: Set<String> = ["swift", "S", "c", "h", "ld", "modulemap", "sh"]
+        let extensions: Set<String> = ["swift", "S", "c", "h", "lds", "modulemap", "sh"]
         guard let walk = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil) else {
             throw GuestBuildError.unreadable(folder.path)
         }
