@@ -75,10 +75,12 @@ int clinux_kick_arm(struct clinux_kick *kick, double seconds) {
     if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0) return -1;
     kick->timer = timer;
     kick->has_timer = 1;
+    // A limit beyond 126 years is none; also keeps infinity out of the conversions.
+    if (!(seconds < 4e9)) seconds = 4e9;
     double whole = floor(seconds);
     struct itimerspec when;
     memset(&when, 0, sizeof when);
-    when.it_value.tv_sec = whole < 4e9 ? (time_t)whole : (time_t)4000000000;
+    when.it_value.tv_sec = (time_t)whole;
     when.it_value.tv_nsec = (long)((seconds - whole) * 1e9);
     if (when.it_value.tv_sec == 0 && when.it_value.tv_nsec < 1) when.it_value.tv_nsec = 1;
     return timer_settime(timer, 0, &when, 0);

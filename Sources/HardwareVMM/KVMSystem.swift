@@ -24,7 +24,8 @@ public struct KVMSystem: ~Copyable {
         apiVersion = version
     }
 
-    private static func unavailable(errno code: Int32) -> MachineError {
+    /// What a failure to open /dev/kvm means to the person.
+    static func unavailable(errno code: Int32) -> MachineError {
         switch code {
         case ENOENT, ENODEV, ENXIO:
             .unavailable(

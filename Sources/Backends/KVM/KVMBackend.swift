@@ -25,13 +25,25 @@ public enum KVMBackend: Backend {
             return TrialResult(
                 status: .failed(TrialFailure(kind: .invalid, message: "kvm: there is no option \(unknown)")))
         }
+        // The child runs one trial: what the process counts and uses, the VM does, guest included. Software events add nothing
+        // to the resource usage.
+        let events = PerfCounters(process: 0)
+        let hasHardwareEvents = events.unavailable["perf.instructions"] == nil
         var result = GuestTrial.run(specification, observer: observer) { configuration, machineObserver in
             let machine = try KVMMachine(configuration: configuration)
             machine.cancellingSignals = [SIGINT, SIGTERM]
-            return machine.run(observer: machineObserver) { try Jail.kvm().enter() }
+            return machine.run(observer: machineObserver) {
+                if hasHardwareEvents { events.start() }
+                try Jail.kvm().enter()
+            }
         }
-        // The child runs one trial: what the process used, the VM used.
         result.counters.merge(ResourceUsage.current().counters) { _, new in new }
+        if hasHardwareEvents {
+            result.counters.merge(events.read()) { _, new in new }
+            result.countersUnavailable.merge(events.unavailable) { _, new in new }
+        } else {
+            result.countersUnavailable["perf"] = events.unavailable["perf.instructions"]
+        }
         return result
     }
 }

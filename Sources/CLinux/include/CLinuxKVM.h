@@ -44,16 +44,11 @@ static inline int clinux_kvm_set_cpuid(int vcpu, struct kvm_cpuid2 *cpuid) {
 /// Returns the number of MSRs read or written.
 static inline int clinux_kvm_get_msrs(int vcpu, struct kvm_msrs *msrs) { return ioctl(vcpu, KVM_GET_MSRS, msrs); }
 static inline int clinux_kvm_set_msrs(int vcpu, struct kvm_msrs *msrs) { return ioctl(vcpu, KVM_SET_MSRS, msrs); }
-static inline int clinux_kvm_tsc_khz(int vcpu) { return ioctl(vcpu, KVM_GET_TSC_KHZ, 0); }
 static inline int clinux_kvm_get_mp_state(int vcpu, struct kvm_mp_state *state) {
     return ioctl(vcpu, KVM_GET_MP_STATE, state);
 }
 static inline int clinux_kvm_get_events(int vcpu, struct kvm_vcpu_events *events) {
     return ioctl(vcpu, KVM_GET_VCPU_EVENTS, events);
-}
-static inline int clinux_kvm_get_tsc_offset(int vcpu, uint64_t *offset) {
-    struct kvm_device_attr attr = {0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, (uint64_t)(uintptr_t)offset};
-    return ioctl(vcpu, KVM_GET_DEVICE_ATTR, &attr);
 }
 static inline int clinux_kvm_set_tsc_offset(int vcpu, uint64_t offset) {
     struct kvm_device_attr attr = {0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, (uint64_t)(uintptr_t)&offset};
