@@ -247,15 +247,23 @@ int clinux_bind_memory_to_node(int node) {
 
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t interrupt_descriptor = -1;
+static volatile sig_atomic_t holding;
+static volatile sig_atomic_t held;
 static volatile pid_t doomed[4];
+
+static void end_at_once(int number) {
+    for (int slot = 0; slot < 4; slot++)
+        if (doomed[slot] > 0) kill(-doomed[slot], SIGKILL);
+    _exit(128 + number);
+}
 
 static void on_interrupt(int number) {
     int saved = errno;
-    if (interrupted) {
-        for (int slot = 0; slot < 4; slot++)
-            if (doomed[slot] > 0) kill(-doomed[slot], SIGKILL);
-        _exit(128 + number);
+    if (interrupted && holding) {
+        held = number;
+        return;
     }
+    if (interrupted) end_at_once(number);
     interrupted = number;
     unsigned char byte = (unsigned char)number;
     ssize_t ignored = write(interrupt_descriptor, &byte, 1);
@@ -280,6 +288,11 @@ void clinux_catch_interrupts(int descriptor) {
     struct sigaction before;
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
     pthread_sigmask(SIG_UNBLOCK, &action.sa_mask, NULL);
+}
+
+void clinux_hold_interrupts(bool hold) {
+    holding = hold;
+    if (!hold && held) end_at_once(held);
 }
 
 int clinux_interrupted(void) { return interrupted; }

@@ -22,4 +22,11 @@ public final class Interrupts {
         let number = clinux_interrupted()
         return number == 0 ? nil : number
     }
+
+    /// Lets `body` finish whatever is sent meanwhile: for writing files, which shall be there whole or not at all.
+    public static func holding<R>(_ body: () throws -> R) rethrows -> R {
+        clinux_hold_interrupts(true)
+        defer { clinux_hold_interrupts(false) }
+        return try body()
+    }
 }

@@ -145,6 +145,23 @@ struct RunTests {
         #expect(descendants(of: run).isEmpty)
     }
 
+    @Test("A second Ctrl-C ends at once and leaves whole files or none")
+    func secondInterrupt() throws {
+        let suite = try scratch.write("s.json", Self.endless)
+        let run = try VBenchProcess.start(
+            ["run", suite, "--output", scratch.path + "/out"], in: scratch.path, errors: scratch.path + "/err")
+        try waitForChild(of: run)
+        for _ in 0..<20 {
+            kill(run.processIdentifier, SIGINT)
+            usleep(200)
+        }
+        run.waitUntilExit()
+        #expect(run.terminationStatus == 130)
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: scratch.path + "/out")) ?? []
+        #expect(files.allSatisfy { !$0.hasPrefix(".") })
+        if files.contains("report.json") { #expect(throws: Never.self) { try report(scratch.path + "/out") } }
+    }
+
     @Test("Two runs side by side write to folders of their own")
     func sideBySide() throws {
         let suite = try scratch.write("s.json", Self.small)

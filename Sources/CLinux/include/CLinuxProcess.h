@@ -92,6 +92,9 @@ int clinux_bind_memory_to_node(int node);
 /// process with 128 + signal.
 void clinux_catch_interrupts(int descriptor);
 
+/// While holding, a second interrupt waits; it takes effect when the hold ends.
+void clinux_hold_interrupts(bool hold);
+
 /// The first interrupting signal caught so far, or 0.
 int clinux_interrupted(void);
 
