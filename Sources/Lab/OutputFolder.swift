@@ -58,7 +58,9 @@ public final class OutputFolder {
     /// - Throws: `WriteFailure`, which says where the results are.
     public func save(_ body: (_ folder: String) throws -> Void) throws(WriteFailure) {
         wroteSomething = true
-        do { try Interrupts.holding { try body(path) } } catch { throw WriteFailure(error: "\(error)", rescued: Self.rescue(body)) }
+        do { try Interrupts.holding { try body(path) } } catch {
+            throw WriteFailure(error: "\(error)", rescued: Self.rescue(body))
+        }
     }
 
     /// Results could not be written where they belong.
