@@ -1,6 +1,6 @@
 import Results
 
-/// The CSV files of a report. Columns are only ever added at the end. README.md describes them.
+/// The CSV files of a report. Columns are only ever added at the end. docs/reports.md describes them.
 public enum CSVReports {
     // MARK: summary.csv
 

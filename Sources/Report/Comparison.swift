@@ -156,17 +156,30 @@ public struct Comparison: Sendable, Equatable {
 
     // MARK: Circumstances
 
+    /// Facts that belong to a run rather than to its host.
+    private static let momentaryFacts: Set = ["loadAverage", "measuredCPU", "measuredCPUReason", "otherCPU"]
+
+    /// Measured facts, such as the TSC frequency, are never quite the same: a tenth of a per cent does not matter.
+    private static func isNearlyEqual(_ a: String, _ b: String) -> Bool {
+        guard let a = Double(a), let b = Double(b) else { return false }
+        return abs(a - b) <= 0.001 * max(abs(a), abs(b))
+    }
+
     private static func warnings(_ base: RunReport, _ new: RunReport) -> [String] {
         var warnings: [String] = []
-        for key in Set(base.host.facts.keys).intersection(new.host.facts.keys).sorted() {
-            // Only plain facts: lists and trees change from boot to boot in ways that do not matter.
+        for key in Set(base.host.facts.keys).intersection(new.host.facts.keys).sorted()
+        where !momentaryFacts.contains(key) {
+            // Only plain facts: lists and trees are for people.
             guard let before = base.host.facts[key]?.plainText, let after = new.host.facts[key]?.plainText,
-                before != after
+                before != after, !isNearlyEqual(before, after)
             else { continue }
             warnings.append("the hosts differ in \(key): \(before) / \(after)")
         }
         if base.suite.sha256 != nil && new.suite.sha256 != nil && base.suite.sha256 != new.suite.sha256 {
-            warnings.append("the suite files differ: \(base.suite.path) / \(new.suite.path)")
+            warnings.append(
+                base.suite.path == new.suite.path
+                    ? "the suite \(new.suite.path) has changed between the runs"
+                    : "the suites differ: \(base.suite.path) / \(new.suite.path)")
         }
         if !base.complete { warnings.append("the base report is incomplete: \(base.incompleteReason ?? "unfinished")") }
         if !new.complete { warnings.append("the new report is incomplete: \(new.incompleteReason ?? "unfinished")") }

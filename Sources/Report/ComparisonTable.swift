@@ -10,30 +10,43 @@ public enum ComparisonTable {
                 .init(title: "BASE", alignment: .right), .init(title: "NEW", alignment: .right),
                 .init(title: "RATIO [95 % CI]", alignment: .left), .init(title: "VERDICT", alignment: .left),
             ], width: width)
-        let metricCounts = Dictionary(grouping: comparison.rows, by: { [$0.workload, $0.backend, $0.variant] })
-            .mapValues(\.count)
-        var last: String?
-        for row in comparison.rows {
-            let workload = row.workload == last ? "" : row.workload
-            last = row.workload
-            var backend = row.variant == "default" ? row.backend : "\(row.backend)/\(row.variant)"
-            if metricCounts[[row.workload, row.backend, row.variant], default: 1] > 1 { backend += " " + row.metric }
-            guard let ratio = row.ratio.estimate else {
-                let verdict = row.verdict == .regressed ? "regressed" : "not compared"
-                table.row([workload, backend], then: "\(verdict): \(row.note ?? row.ratio.reason ?? "")")
-                continue
-            }
-            table.row([
-                workload, backend, time(row.base), time(row.new), NumberText.ratio(ratio), row.verdict.rawValue,
-            ])
+        var order: [String] = []
+        for row in comparison.rows where !order.contains(row.workload) { order.append(row.workload) }
+        for workload in order {
+            append(workload, comparison.rows.filter { $0.workload == workload }, to: &table)
         }
         var lines = table.render()
-        for warning in comparison.warnings {
-            for (index, line) in TextTable.wrapped("warning: " + warning, width: width - 2).enumerated() {
-                lines += (index == 0 ? "" : "  ") + line + "\n"
+        for warning in comparison.warnings { lines += wrapped("warning: " + warning, width) }
+        return lines + "\n" + wrapped(conclusion(comparison), width)
+    }
+
+    /// The rows of a workload below each other, for one phase after the other where there are several.
+    private static func append(_ workload: String, _ rows: [Comparison.Row], to table: inout TextTable) {
+        var phases: [String] = []
+        for row in rows where !row.metric.isEmpty && !phases.contains(row.metric) { phases.append(row.metric) }
+        if phases.count > 1 { table.row([workload], then: "") }
+        for phase in phases + [""] {
+            // Rows without a phase, those that could not be compared, come last.
+            var title = phases.isEmpty ? workload : ""
+            if !phase.isEmpty { title = phases.count > 1 ? "  " + phase : workload }
+            for row in rows where row.metric == phase {
+                let backend = row.variant == "default" ? row.backend : "\(row.backend)/\(row.variant)"
+                if let ratio = row.ratio.estimate {
+                    table.row([
+                        title, backend, time(row.base), time(row.new), NumberText.ratio(ratio), row.verdict.rawValue,
+                    ])
+                } else {
+                    let verdict = row.verdict == .regressed ? "regressed" : "not compared"
+                    table.row([title, backend], then: "\(verdict): \(row.note ?? row.ratio.reason ?? "")")
+                }
+                title = ""
             }
         }
-        return lines + "\n" + conclusion(comparison) + "\n"
+    }
+
+    /// Lines of at most `width`, all but the first indented.
+    private static func wrapped(_ text: String, _ width: Int) -> String {
+        TextTable.wrapped(text, width: width - 2).enumerated().map { ($0 == 0 ? "" : "  ") + $1 + "\n" }.joined()
     }
 
     private static func time(_ figure: Figure) -> String {

@@ -122,13 +122,32 @@ struct ComparisonTests {
     @Test func differencesOfTheHostsAreWarnedOf() {
         var base = report([cell(steady)])
         var new = base
-        base.host.facts = ["cpuModel": "A", "kernel": "6.1", "flags": ["x"]]
-        new.host.facts = ["cpuModel": "B", "kernel": "6.1", "flags": ["y"]]
+        base.host.facts = ["cpuModel": "A", "kernel": "6.1", "flags": ["x"], "tscHertz": 2_000_000, "loadAverage": "1"]
+        new.host.facts = ["cpuModel": "B", "kernel": "6.1", "flags": ["y"], "tscHertz": 2_000_100, "loadAverage": "2"]
         new.complete = false
         new.incompleteReason = "interrupted"
         let comparison = Comparison(base: base, new: new, limit: 0.05)
         #expect(
             comparison.warnings == ["the hosts differ in cpuModel: A / B", "the new report is incomplete: interrupted"])
+    }
+
+    @Test func theTableSetsPhasesBelowEachOther() {
+        func chase(_ backend: String) -> CellRecord {
+            SampleReport.cell(
+                "chase", backend,
+                steady.map { time in
+                    var result = SampleReport.passed(rounds: [time], phase: "small")
+                    result.samples.append(Sample(phase: "large", nanoseconds: time, operations: 1))
+                    return result
+                })
+        }
+        let cells = [chase("kvm"), chase("software")]
+        let lines = ComparisonTable.text(compare(cells, cells)).split(separator: "\n")
+        #expect(
+            lines.map { $0.prefix(17) } == [
+                "WORKLOAD  BACKEND", "chase", "  small   kvm    ", "          softwar", "  large   kvm    ",
+                "          softwar", "No regression bey",
+            ])
     }
 
     @Test func theTableShowsRatiosVerdictsAndTheConclusion() {
