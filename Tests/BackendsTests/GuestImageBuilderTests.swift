@@ -90,6 +90,16 @@ struct GuestImageBuilderTests {
         missing.files.append(GuestFile(hostPath: "/nonexistent/data", guestPath: "/data"))
         #expect(failure(missing)?.contains("/nonexistent/data") == true)
 
+        var device = specification()
+        device.files.append(GuestFile(hostPath: "/dev/zero", guestPath: "/zero"))
+        #expect(failure(device)?.contains("not a regular file") == true)
+
+        var large = specification()
+        large.files.append(
+            GuestFile(hostPath: try folder.file("large", [UInt8](repeating: 0, count: 2 << 20)), guestPath: "/large"))
+        large.memoryBytes = 1 << 20
+        #expect(failure(large)?.contains("give it more memory") == true)
+
         for path in ["relative", "/a/../b", "", "/bin/program", "/bin", "/bin/program/x", "/.vbench/job"] {
             var misplaced = specification()
             misplaced.files.append(GuestFile(hostPath: program, guestPath: path))

@@ -151,12 +151,12 @@ struct MisbehaviourTests {
 
     @Test("a guest larger than its memory is refused, and says what it needs", arguments: TrialRunner.guests)
     func tooSmall(guest: BackendName) throws {
-        let big = try folder.file("big", [UInt8](repeating: 1, count: 40 << 20))
+        let big = try folder.file("big", [UInt8](repeating: 1, count: 20 << 20))
         var specification = try raw([0xF4])
-        specification.files.append(GuestFile(hostPath: big, guestPath: "/big"))
+        specification.files += ["/big", "/bigger"].map { GuestFile(hostPath: big, guestPath: $0) }
         let failure = try TrialRunner.run(guest, specification).failure()
         #expect(failure.kind == .invalid)
-        #expect(failure.message.contains("memory"))
+        #expect(failure.message.contains("give it more memory"))
     }
 
     @Test("a program larger than its memory fails alone; the kernel lives on to tell", arguments: TrialRunner.guests)

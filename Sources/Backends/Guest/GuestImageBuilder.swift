@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import GuestInterface
 import Machine
 import Results
@@ -48,7 +49,20 @@ public struct GuestImageBuilder {
         return file
     }
 
+    /// Looks before it reads: a device has no end, and a file larger than the guest would fill the host first.
     private func contents(of file: GuestFile) throws(Failure) -> [UInt8] {
+        var status = stat()
+        guard stat(file.hostPath, &status) == 0 else {
+            throw Failure(description: "\(file.hostPath) cannot be read: \(String(cString: strerror(errno)))")
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw Failure(description: "\(file.hostPath) cannot be put into a guest: it is not a regular file")
+        }
+        guard UInt64(status.st_size) < specification.memoryBytes else {
+            throw Failure(
+                description: "\(file.hostPath) has \(status.st_size >> 20) MiB, which do not fit into a guest with "
+                    + "\(specification.memoryBytes >> 20) MiB of memory; give it more memory")
+        }
         do { return [UInt8](try Data(contentsOf: URL(filePath: file.hostPath))) } catch {
             throw Failure(description: "\(file.hostPath) cannot be read: \(error.localizedDescription)")
         }
