@@ -1,5 +1,4 @@
 import CLinux
-import CNuma
 import Glibc
 
 /// Something that a host may offer, and what its absence means.
@@ -91,20 +90,12 @@ public struct HostCapability: Codable, Sendable, Equatable {
             HostCapability(
                 "seccompKillProcess", asked(clinux_probe_seccomp_kill()),
                 without: "VMM processes cannot be jailed and do not start; needs Linux 4.14 with seccomp filters"),
-            HostCapability(
-                "fiveLevelPaging",
-                answer(HostCPU.flags.contains("la57"), "addresses have 57 bits", "addresses have 48 bits"),
-                without: "nothing is missing: the address layout of the software backend fits 48 bits"),
         ]
     }
 
     private static var placement: [HostCapability] {
-        let nodes = numa_available() >= 0 ? numa_num_configured_nodes() : 1
         let governor = HostFile.text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
         return [
-            HostCapability(
-                "numa", answer(nodes > 1, "\(nodes) nodes", "one node"),
-                without: "NUMA placement makes no difference here"),
             HostCapability(
                 "cgroupV2", answer(CgroupVersion.detect() == .v2, "v2", CgroupVersion.detect().rawValue),
                 without: "VMs are not confined by CPU and memory controllers; boot with"

@@ -41,7 +41,8 @@ public struct HostFacts: Codable, Sendable, Equatable {
             HostFact("coresPerSocket", HostCPU.information("cpu cores"), elseBecause: "not in /proc/cpuinfo"),
             HostFact(
                 "smtActive", smt.map { $0 != 0 }, elseBecause: "/sys/devices/system/cpu/smt/active cannot be read"),
-            HostFact("hypervisor", HostCPU.hypervisor, elseBecause: "none: bare metal"),
+            HostFact("hypervisor", text: HostCPU.hypervisor ?? "none"),
+            HostFact("linearAddressBits", integer: HostCPU.flags.contains("la57") ? 57 : 48),
             HostFact(
                 "cpuFeatures",
                 text: [
@@ -91,14 +92,14 @@ public struct HostFacts: Codable, Sendable, Equatable {
 
     private static var scheduling: [HostFact] {
         let frequency = "/sys/devices/system/cpu/cpu0/cpufreq/"
-        let isolated = HostFile.text("/sys/devices/system/cpu/isolated")
+        let isolated = HostFile.text("/sys/devices/system/cpu/isolated") ?? ""
         return [
             HostFact(
                 "governor", HostFile.text(frequency + "scaling_governor"),
                 elseBecause: "the kernel does not scale the frequency here (usual in a VM)"),
             HostFact(
                 "turbo", turbo, elseBecause: "neither intel_pstate nor cpufreq says"),
-            HostFact("isolatedCPUs", isolated?.isEmpty == false ? isolated : nil, elseBecause: "none are isolated"),
+            HostFact("isolatedCPUs", text: isolated.isEmpty ? "none" : isolated),
             HostFact("loadAverage", HostFile.text("/proc/loadavg"), elseBecause: "cannot be read"),
             HostFact("cgroupVersion", text: CgroupVersion.detect().rawValue),
             HostFact(
