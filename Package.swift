@@ -59,7 +59,8 @@ let package = Package(
         library("Results"),
         library("Suite"),
         library("Statistics"),
-        library("Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages", "CLinux", "CMd"]),
+        library(
+            "Backends", ["HardwareVMM", "SoftwareVMM", "Machine", "Host", "Results", "GuestImages", "CLinux", "CMd"]),
         library(
             "Lab", ["Backends", "Suite", "Results", "Statistics", "Host", "GuestImages", "GuestInterface", "CLinux"]),
         library("Report", ["Results", "Statistics"]),

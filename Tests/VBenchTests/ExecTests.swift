@@ -20,7 +20,7 @@ struct ExecTests {
     @Test("--exits shows figures on standard error, so that output stays the program's own")
     func exits() throws {
         let outcome = try exec("null-syscall", "--rounds", "2", options: ["--exits"])
-        #expect(outcome.errors.contains("host.userSeconds"))
+        #expect(outcome.errors.contains("host.minorFaults"))
         #expect(outcome.errors.contains("operations in"))
         #expect(!outcome.output.contains("operations in"))
     }

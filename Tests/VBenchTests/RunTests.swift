@@ -181,6 +181,43 @@ struct RunTests {
         }
     }
 
+    @Test("A trial's process killed from outside costs that trial; the rest of the run goes on: 1")
+    func childKilled() throws {
+        let suite = try scratch.write(
+            "s.json",
+            """
+            {"name": "killed", "backends": ["native"], "workloads": [
+              {"name": "endless", "program": "spin", "arguments": ["--forever"], "timeLimit": "600s", "trials": 1},
+              {"name": "nulls", "program": "null-syscall", "arguments": ["--rounds", "3"], "trials": 3}]}
+            """)
+        let run = try VBenchProcess.start(
+            ["run", suite, "--output", scratch.path + "/out"], in: scratch.path, errors: scratch.path + "/err")
+        // Trials come in any order: the one that stays is the endless one.
+        var child: pid_t?
+        let deadline = ContinuousClock.now + .seconds(20)
+        while child == nil, run.isRunning, ContinuousClock.now < deadline {
+            usleep(20_000)
+            child = descendants(of: run).first { pid in
+                let name = try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)
+                return name == "spin\n"
+            }.flatMap(parent)
+        }
+        kill(try #require(child), SIGKILL)
+        run.waitUntilExit()
+        #expect(run.terminationStatus == 1)
+        let report = try report(scratch.path + "/out")
+        #expect(report.complete)
+        let lost = report.cell(workload: "endless", backend: "native")?.trials.first?.result
+        guard case .failed(let failure)? = lost?.status else {
+            Issue.record("the killed trial did not fail: \(String(describing: lost?.status))")
+            return
+        }
+        #expect(failure.kind == .childDied)
+        #expect(failure.message.contains("SIGKILL"))
+        let others = report.cell(workload: "nulls", backend: "native")?.trials ?? []
+        #expect(others.map(\.result.status) == Array(repeating: .exited(code: 0), count: 3))
+    }
+
     @Test("When the lab is killed, its children and their program die with it")
     func killed() throws {
         let suite = try scratch.write("s.json", Self.endless)
@@ -222,6 +259,12 @@ struct RunTests {
         var family: Set<pid_t> = [run.processIdentifier]
         for _ in 0..<4 { for (pid, parent) in parents where family.contains(parent) { family.insert(pid) } }
         return family.filter { $0 != run.processIdentifier }
+    }
+
+    private func parent(of pid: pid_t) -> pid_t? {
+        guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8) else { return nil }
+        let line = status.split(separator: "\n").first { $0.hasPrefix("PPid:") }
+        return line.flatMap { pid_t($0.dropFirst(5).trimmingCharacters(in: .whitespaces)) }
     }
 
     private func isRunning(_ pid: pid_t) -> Bool {
