@@ -74,6 +74,8 @@ let package = Package(
         tests("Machine", ["MachineTesting"]),
         tests("HardwareVMM", ["MachineTesting"]),
         tests("GuestImages"),
+        .testTarget(
+            name: "NubTests", dependencies: ["GuestImages", "Machine"], exclude: ["Programs"], swiftSettings: strict),
         tests("Backends", ["Lab"]),
         .target(name: "CTesting", path: "Tests/CTesting"),
         tests("Host", ["CTesting"]),

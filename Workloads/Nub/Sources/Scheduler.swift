@@ -41,6 +41,7 @@ enum Scheduler {
         while true {
             let identifier = nextIdentifier
             nextIdentifier = identifier >= 4_194_303 ? 2 : identifier &+ 1
+            // Before the numbers begin again, every one is new.
             if statistics.processes < 4_000_000 || process(identifier) == nil { return identifier }
         }
     }
@@ -200,7 +201,7 @@ enum Scheduler {
         if firstRunnable == nil { lastRunnable = nil }
         let previous = currentProcess
         if next == previous {
-            cpu_block.returnWork = next.pointee.pendingSignals
+            cpu_block.returnWork = next.pointee.pendingSignals == 0 ? 0 : 1
             return
         }
         statistics.contextSwitches &+= 1
@@ -217,7 +218,7 @@ enum Scheduler {
         load(process.pointee.space.unsafelyUnwrapped.pointee.root)
         fpu.restore(entering: process)
         ThreadPointers.load(process)
-        cpu_block.returnWork = process.pointee.pendingSignals
+        cpu_block.returnWork = process.pointee.pendingSignals == 0 ? 0 : 1
     }
 
     private static func saveSegments(_ process: ProcessPointer) {

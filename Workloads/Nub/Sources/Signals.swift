@@ -59,10 +59,11 @@ enum Signals {
     static func send(_ signal: Int32, to process: ProcessPointer) {
         if process.pointee.state == .zombie || (signal != SIGKILL && isIgnored(process, signal)) { return }
         process.pointee.pendingSignals |= bit(signal)
-        if process == Scheduler.current {
+        // The current process may be blocked too: the idle wait runs on the stack of whoever blocked last.
+        if process.pointee.state == .blocked {
+            if isInterrupting(process) { Scheduler.wake(process: process) }
+        } else if process == Scheduler.current {
             cpu_block.returnWork = 1
-        } else if process.pointee.state == .blocked && isInterrupting(process) {
-            Scheduler.wake(process: process)
         }
     }
 
