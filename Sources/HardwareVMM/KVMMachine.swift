@@ -116,6 +116,11 @@ public final class KVMMachine {
         result.counters["machine.mailboxErrors"] = Double(bus.mailboxErrors)
         result.counters["machine.droppedRecords"] = Double(bus.droppedRecords)
         statistics.add(to: &result)
+        if let lead = vcpu.tscLead(), lead != tscOffset {
+            // KVM re-bases guest TSCs where the kernel has found the host's unstable: guest times are off then.
+            result.countersUnavailable["kvm.commonTSC"] =
+                "the guest's TSC moved by \(lead &- tscOffset) cycles against the host's: distrust this trial's times"
+        }
         result.countersUnavailable["kvm.exitLatency.inKernel"] =
             "KVM's binary statistics count the exits it handles itself but do not time each of them"
         if case .debugExit = end {

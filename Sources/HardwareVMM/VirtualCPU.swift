@@ -83,12 +83,20 @@ struct VirtualCPU: ~Copyable {
     /// remains after writing the MSR.
     func alignTSC() -> Int64 {
         if clinux_kvm_set_tsc_offset(descriptor.rawValue, 0) == 0 { return 0 }
-        _ = writeMSR(0x10, TimestampCounter.now())
-        guard let guest = readMSR(0x10) else { return 0 }
+        _ = writeMSR(Self.tscMSR, TimestampCounter.now())
+        return tscLead() ?? 0
+    }
+
+    /// Guest TSC minus host TSC now; 0 when it is less than a millisecond, as the call takes time itself. Nil when KVM does
+    /// not say.
+    func tscLead() -> Int64? {
+        guard let guest = readMSR(Self.tscMSR) else { return nil }
         let difference = Int64(bitPattern: guest &- TimestampCounter.now())
-        // What is left is the time the calls took, unless KVM did not take the value.
         return abs(difference) < Int64(TimestampCounter.hertz / 1000) ? 0 : difference
     }
+
+    /// IA32_TIME_STAMP_COUNTER (Intel SDM vol. 4, table 2-2).
+    private static let tscMSR: UInt32 = 0x10
 
     // MARK: - State
 

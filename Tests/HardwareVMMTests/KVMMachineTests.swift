@@ -122,6 +122,7 @@ let kvmWorks: Bool = {
         // A host without TSC control may be off by the time of one system call.
         #expect(guest > outcome.startTSC - outcome.tscHertz / 1000)
         #expect(guest < outcome.endTSC + outcome.tscHertz / 1000)
+        #expect(outcome.countersUnavailable["kvm.commonTSC"] == nil)
     }
 
     @Test func theAPICIsInX2Mode() throws {
@@ -260,6 +261,19 @@ let kvmWorks: Bool = {
         let outcome = machine.run(observer: RecordingObserver())
         canceller.join()
         #expect(outcome.end == .cancelled)
+    }
+
+    @Test func aSignalCancelsAndIsIgnoredAfterwards() throws {
+        let machine = try machine { $0.raw(0xEB, 0xFE) }
+        machine.cancellingSignals = [SIGUSR2]
+        let sender = try Thread {
+            usleep(100_000)
+            kill(getpid(), SIGUSR2)
+        }
+        let outcome = machine.run(observer: RecordingObserver())
+        sender.join()
+        #expect(outcome.end == .cancelled)
+        kill(getpid(), SIGUSR2)
     }
 
     @Test func cancellingBeforeTheStartHolds() throws {
