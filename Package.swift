@@ -86,8 +86,9 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
-        tests("Translator", ["CLinux", "CZydis"]),
         tests("Lab", ["Backends", "Results", "Suite"]),
         .testTarget(name: "VBenchTests", dependencies: ["vbench", "Results", "GuestImages"], swiftSettings: strict),
+        tests("Translator", ["CLinux", "CZydis", "MachineTesting"]),
+        tests("SoftwareVMM", ["MachineTesting"]),
     ]
 )

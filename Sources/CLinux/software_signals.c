@@ -117,13 +117,32 @@ static inline void take_thread_state(vb_sw_vcpu *vcpu) {
     vcpu->trap_gs_base = gs;
 }
 
+// CPUID in the VMM or its libraries while CPUID faulting is on for the guest's sake: carry it out and go on behind it.
+static BARE int emulate_own_cpuid(greg_t *registers) {
+    const uint8_t *code = (const uint8_t *)registers[REG_RIP];
+    if (registers[REG_TRAPNO] != 13 || code[0] != 0x0F || code[1] != 0xA2) return 0;
+    if (syscall(SYS_arch_prctl, ARCH_CPUID_CODE, 1) != 0) return 0;
+    uint32_t a = (uint32_t)registers[REG_RAX], c = (uint32_t)registers[REG_RCX], b, d;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    syscall(SYS_arch_prctl, ARCH_CPUID_CODE, 0);
+    registers[REG_RAX] = a;
+    registers[REG_RBX] = b;
+    registers[REG_RCX] = c;
+    registers[REG_RDX] = d;
+    registers[REG_RIP] += 2;
+    return 1;
+}
+
 static BARE void on_trap(int signal, siginfo_t *info, void *opaque) {
     vb_sw_vcpu *vcpu = vb_sw_current;
     ucontext_t *context = opaque;
     take_thread_state(vcpu);
     (void)info;
     greg_t *registers = context->uc_mcontext.gregs;
-    if (!in_guest(vcpu, (uint64_t)registers[REG_RIP])) die(signal, context);
+    if (!in_guest(vcpu, (uint64_t)registers[REG_RIP])) {
+        if (emulate_own_cpuid(registers)) return;
+        die(signal, context);
+    }
     vcpu->trap_signal = (uint64_t)signal;
     vcpu->trap_number = (uint64_t)registers[REG_TRAPNO];
     vcpu->trap_error = (uint64_t)registers[REG_ERR];

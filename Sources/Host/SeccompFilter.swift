@@ -45,7 +45,8 @@ public struct SeccompFilter: Sendable {
         var call: SystemCall
         var verdict: Verdict
         var condition: Condition?
-        var otherwise: Verdict
+        /// Nil: the rules behind this one decide.
+        var otherwise: Verdict?
     }
 
     private(set) var rules: [Rule] = []
@@ -59,9 +60,9 @@ public struct SeccompFilter: Sendable {
         rules += calls.map { Rule(call: $0, verdict: verdict, condition: nil, otherwise: verdict) }
     }
 
-    /// `verdict` where `condition` holds, else `otherwise`.
+    /// `verdict` where `condition` holds, else `otherwise`; nil lets later rules decide.
     public mutating func add(
-        _ call: SystemCall, _ verdict: Verdict, if condition: Condition, otherwise: Verdict = .killProcess
+        _ call: SystemCall, _ verdict: Verdict, if condition: Condition, otherwise: Verdict? = .killProcess
     ) {
         rules.append(Rule(call: call, verdict: verdict, condition: condition, otherwise: otherwise))
     }
@@ -100,7 +101,7 @@ public struct SeccompFilter: Sendable {
                 body.append(Self.and(condition.mask))
                 body.append(Self.jump(ifEqual: condition.value, then: 0, else: 1))
                 body.append(Self.answer(rule.verdict))
-                body.append(Self.answer(rule.otherwise))
+                body.append(rule.otherwise.map(Self.answer) ?? Self.load(Self.numberOffset))
             } else {
                 body.append(Self.answer(rule.verdict))
             }

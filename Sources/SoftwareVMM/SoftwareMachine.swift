@@ -132,7 +132,12 @@ public final class SoftwareMachine {
     // MARK: Running
 
     /// Runs the guest to the end of its machine. Call once, on the thread that made the machine.
-    public func run(observer: any MachineObserver) -> MachineOutcome {
+    ///
+    /// - Parameter beforeEntry: called when everything is set up and before the guest's first instruction: the place to
+    ///   jail this process (`Jail.software`). Its error ends the machine as `hostFailure`.
+    public func run(
+        observer: any MachineObserver, beforeEntry: (SoftwareMachine) throws -> Void = { _ in }
+    ) -> MachineOutcome {
         let start = TimestampCounter.now()
         let end: MachineEnd
         do throws(MachineStop) {
@@ -142,6 +147,7 @@ public final class SoftwareMachine {
             guard configuration.timeLimit > 0 else { throw MachineStop(.timeout) }
             limitTSC = start &+ UInt64(min(configuration.timeLimit, 1e9) * Double(tscHertz))
             try takeThread()
+            do { try beforeEntry(self) } catch { throw MachineStop(.hostFailure("\(error)")) }
             defer { releaseThread() }
             try loop()
         } catch {

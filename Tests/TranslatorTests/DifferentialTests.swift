@@ -1,4 +1,5 @@
 import CZydis
+import MachineTesting
 import Testing
 import Translator
 
@@ -98,6 +99,10 @@ import Translator
     }
 
     @Test func randomInstructionsBehaveAsOnTheCPU() throws {
+        try ExclusiveProcess.run { try compareRandomInstructions() }
+    }
+
+    private func compareRandomInstructions() throws {
         let harness = DifferentialHarness()
         var generator = Generator(seed: 20_061_021)
         var decoder = ZydisDecoder()

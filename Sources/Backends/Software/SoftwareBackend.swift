@@ -1,3 +1,4 @@
+import Host
 import Machine
 import Results
 import SoftwareVMM
@@ -16,11 +17,14 @@ public enum SoftwareBackend: Backend {
     }
 
     public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
-        GuestTrial.run(specification, observer: observer) { configuration, records in
+        var result = GuestTrial.run(specification, observer: observer) { configuration, records in
             let machine = try SoftwareMachine(
                 configuration: configuration, options: try options(specification.options))
-            return machine.run(observer: records)
+            return machine.run(observer: records) { try Jail.software($0).enter() }
         }
+        // The child runs one trial: what the process used, the VM used.
+        result.counters.merge(ResourceUsage.current().counters) { _, new in new }
+        return result
     }
 
     /// Backend options: `codeCacheBytes`.

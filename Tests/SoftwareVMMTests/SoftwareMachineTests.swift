@@ -1,0 +1,169 @@
+import GuestInterface
+import Machine
+import MachineTesting
+import SoftwareVMM
+import Testing
+
+/// Whether this host can run the software VMM.
+let softwareWorks = SoftwareMachine.support() == .supported
+
+@Suite(.serialized, .enabled(if: softwareWorks, "this host lacks what the software VMM builds on"))
+struct SoftwareMachineTests {
+    private func run(
+        _ observer: RecordingObserver = RecordingObserver(), memoryBytes: UInt64 = 16 << 20, timeLimit: Double = 20,
+        codeCacheBytes: Int = 1 << 20, _ build: (inout GuestCode) -> Void
+    ) throws -> MachineOutcome {
+        var code = GuestCode()
+        build(&code)
+        let image = try KernelImage(path: "guest", bytes: ElfBuilder(code: code.bytes).bytes)
+        return try ExclusiveProcess.run {
+            var options = SoftwareMachine.Options()
+            options.codeCacheBytes = codeCacheBytes
+            let machine = try SoftwareMachine(
+                configuration: MachineConfiguration(kernel: image, memoryBytes: memoryBytes, timeLimit: timeLimit),
+                options: options)
+            return machine.run(observer: observer)
+        }
+    }
+
+    private func count(_ outcome: MachineOutcome, _ reason: ExitReason) -> UInt64 {
+        outcome.exits.first { $0.reason == reason }?.count ?? 0
+    }
+
+    @Test func aGuestPrintsAndExits() throws {
+        let observer = RecordingObserver()
+        let outcome = try run(observer) { guest in
+            guest.print("hello\n")
+            guest.exit(0x42)
+        }
+        #expect(outcome.end == .debugExit(code: 0x42))
+        #expect(observer.serialText == "hello\n")
+        #expect(outcome.diagnosis.isEmpty)
+    }
+
+    @Test func everyPortAccessIsOneExit() throws {
+        let outcome = try run { guest in
+            guest.edx(0x80)
+            guest.loop(1000) { $0.raw(0xEC) }  // in al, dx
+            guest.exit(1)
+        }
+        #expect(outcome.end == .debugExit(code: 1))
+        #expect(count(outcome, .portIO) == 1000)
+    }
+
+    @Test func stringOutputReachesThePort() throws {
+        let observer = RecordingObserver()
+        let outcome = try run(observer) { guest in
+            guest.raw(0x48, 0x8D, 0x35, 21, 0, 0, 0)  // lea rsi, [rip + 21]
+            guest.ecx(3)
+            guest.edx(0x3F8)
+            guest.raw(0xF3, 0x6E)  // rep outsb
+            guest.edx(0xF4)
+            guest.raw(0xB0, 1, 0xEE)  // mov al, 1; out dx, al
+            guest.raw(0xF4)
+            guest.raw(0x61, 0x62, 0x63)
+        }
+        #expect(outcome.end == .debugExit(code: 1))
+        #expect(observer.serialText == "abc")
+    }
+
+    @Test func anExceptionWithoutHandlersIsATripleFaultWithADiagnosis() throws {
+        let outcome = try run { guest in
+            guest.rbx(0x1234_5678_9ABC)
+            guest.raw(0x0F, 0x0B)  // ud2
+        }
+        #expect(outcome.end == .tripleFault)
+        #expect(outcome.diagnosis.contains { $0.contains("0000123456789abc") })
+        #expect(outcome.diagnosis.contains { $0.contains("ud2") })
+    }
+
+    @Test func anEndlessLoopEndsAtItsTimeLimit() throws {
+        let outcome = try run(timeLimit: 0.2) { $0.raw(0xEB, 0xFE) }  // jmp to itself
+        #expect(outcome.end == .timeout)
+        #expect(count(outcome, .externalInterrupt) >= 1)
+    }
+
+    @Test func haltWithInterruptsOffNeverEnds() throws {
+        #expect(try run { $0.raw(0xF4) }.end == .halted)
+    }
+
+    @Test func accessOutsideMemoryIsReportedWithItsAddress() throws {
+        // The boot page tables map 4 GiB; RAM is 16 MiB.
+        let outcome = try run { guest in
+            guest.rbx(0x4000_0000)
+            guest.raw(0x8B, 0x03)  // mov eax, [rbx]
+        }
+        guard case .guestMemoryFault(let message) = outcome.end else {
+            Issue.record("ended with \(outcome.end)")
+            return
+        }
+        #expect(message.contains("0x40000000"))
+    }
+
+    @Test func wildPointersIntoTheVMMsOwnRangeDoNotHarmTheTestProcess() throws {
+        // Unmapped for the guest, so a page fault without a handler: a triple fault, not a crash.
+        let outcome = try run { guest in
+            guest.rbx(0x0000_1000_0000_0000)
+            guest.raw(0x8B, 0x03)  // mov eax, [rbx]
+        }
+        #expect(outcome.end == .tripleFault)
+    }
+
+    @Test func selfModifyingCodeRunsWhatItWrote() throws {
+        let observer = RecordingObserver()
+        let outcome = try run(observer) { guest in
+            guest.edx(0x3F8)
+            // First round prints 'a', then the immediate of MOV AL is changed to 'b' and the loop runs again.
+            guest.raw(0x41, 0xBF, 2, 0, 0, 0)  // mov r15d, 2
+            guest.raw(0xB0, 0x61)  // L: mov al, 'a'
+            guest.raw(0xEE)  // out dx, al
+            guest.raw(0xC6, 0x05, 0xF7, 0xFF, 0xFF, 0xFF, 0x62)  // mov byte [rip - 9], 'b'
+            guest.raw(0x41, 0xFF, 0xCF)  // dec r15d
+            guest.raw(0x75, 0xF1)  // jnz L
+            guest.exit(1)
+        }
+        #expect(outcome.end == .debugExit(code: 1))
+        #expect(observer.serialText == "ab")
+        #expect(count(outcome, .tracedWrite) >= 1)
+    }
+
+    @Test func aTinyCodeCacheIsFlushedAndStillRight() throws {
+        let observer = RecordingObserver()
+        let outcome = try run(observer, codeCacheBytes: 64 << 10) { guest in
+            // Many blocks: each print is a block, each call of the loop goes through all of them.
+            guest.print(String(repeating: "x", count: 700))
+            guest.exit(3)
+        }
+        #expect(outcome.end == .debugExit(code: 3))
+        #expect(observer.serialText == String(repeating: "x", count: 700))
+        #expect(outcome.counters["software.codeCacheFlushes", default: 0] >= 1)
+    }
+
+    @Test func controlRegistersReadBackAsWritten() throws {
+        let outcome = try run { guest in
+            guest.eax(5)
+            guest.raw(0x44, 0x0F, 0x22, 0xC0)  // mov cr8, rax
+            guest.eax(0)
+            guest.raw(0x44, 0x0F, 0x20, 0xC0)  // mov rax, cr8
+            guest.exitWithEAX()
+        }
+        #expect(outcome.end == .debugExit(code: 5))
+    }
+
+    @Test func whatIsNotSupportedIsSaidAndNotGuessed() throws {
+        let outcome = try run { guest in
+            guest.raw(0x0F, 0x20, 0xC0)  // mov rax, cr0
+            guest.raw(0x48, 0x83, 0xC8, 0x08)  // or rax, 8 (TS)
+            guest.raw(0x0F, 0x22, 0xC0)  // mov cr0, rax
+        }
+        guard case .emulationFailure(let message) = outcome.end else {
+            Issue.record("ended with \(outcome.end)")
+            return
+        }
+        #expect(message.contains("CR0.EM and CR0.TS"))
+    }
+
+    @Test func aCodeCacheTooSmallIsRefused() throws {
+        #expect(throws: MachineError.self) { try run(codeCacheBytes: 4096) { $0.exit(1) } }
+    }
+}
