@@ -181,15 +181,22 @@ int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
     memset(&action, 0, sizeof action);
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     action.sa_sigaction = on_trap;
+    sigset_t used;
+    sigemptyset(&used);
     const int traps[] = {SIGSYS, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
     for (size_t i = 0; i < sizeof traps / sizeof *traps; i++) {
         // No signal is masked in a handler, since it never returns: a kick that interrupts it only leaves its mark.
         if (sigaction(traps[i], &action, NULL) != 0) return errno;
+        sigaddset(&used, traps[i]);
     }
     action.sa_sigaction = on_kick;
     // Interrupted system calls of the VMM go on, so that a kick never looks like an I/O error.
     action.sa_flags |= SA_RESTART;
     if (sigaction(SIGRTMIN, &action, NULL) != 0) return errno;
+    // The thread may have been started with signals blocked (worker threads are); a blocked kick would never come.
+    sigaddset(&used, SIGRTMIN);
+    int blocked = pthread_sigmask(SIG_UNBLOCK, &used, NULL);
+    if (blocked != 0) return blocked;
 
     struct sigevent event;
     memset(&event, 0, sizeof event);

@@ -9,17 +9,24 @@ import Testing
     private let divider: UInt32 = 0x3E
     private let endOfInterrupt: UInt32 = 0x0B
 
+    private func write(
+        _ apic: inout LocalAPIC, _ register: UInt32, _ value: UInt64, now: UInt64 = 0, accepted: Bool = true
+    ) {
+        let result = apic.write(register, value, now: now)
+        #expect(result == accepted, "register \(register)")
+    }
+
     private func enabled() -> LocalAPIC {
         var apic = LocalAPIC(tscHertz: 2_000_000_000)
-        #expect(apic.write(spurious, 0x1FF, now: 0))
+        write(&apic, spurious, 0x1FF)
         return apic
     }
 
     @Test func oneShotTimerFiresOnceWhenItsCountHasRunDown() {
         var apic = enabled()
-        #expect(apic.write(divider, 0b1011, now: 0))  // by 1
-        #expect(apic.write(timerEntry, 0x40, now: 0))
-        #expect(apic.write(initialCount, 1000, now: 100))
+        write(&apic, divider, 0b1011)  // by 1
+        write(&apic, timerEntry, 0x40)
+        write(&apic, initialCount, 1000, now: 100)
         // 1,000 ticks of 1 GHz are 2,000 ticks of a 2 GHz TSC.
         #expect(apic.deadline == 2100)
         apic.poll(now: 2099)
@@ -34,9 +41,9 @@ import Testing
 
     @Test func periodicTimerKeepsItsPhaseAndMergesMissedTicks() {
         var apic = enabled()
-        #expect(apic.write(divider, 0, now: 0))  // by 2
-        #expect(apic.write(timerEntry, 1 << 17 | 0x41, now: 0))
-        #expect(apic.write(initialCount, 500, now: 0))
+        write(&apic, divider, 0)  // by 2
+        write(&apic, timerEntry, 1 << 17 | 0x41)
+        write(&apic, initialCount, 500)
         #expect(apic.deadline == 2000)
         apic.poll(now: 7500)
         #expect(apic.deliverable == 0x41)
@@ -45,21 +52,21 @@ import Testing
 
     @Test func lowerPriorityWaitsForEndOfInterrupt() {
         var apic = enabled()
-        #expect(apic.write(0x3F, 0x52, now: 0))  // self-IPI
+        write(&apic, 0x3F, 0x52)  // self-IPI
         apic.acknowledge(0x52)
-        #expect(apic.write(0x3F, 0x51, now: 0))
+        write(&apic, 0x3F, 0x51)
         #expect(apic.deliverable == nil)
-        #expect(apic.write(0x3F, 0x61, now: 0))
+        write(&apic, 0x3F, 0x61)
         #expect(apic.deliverable == 0x61)
-        #expect(apic.write(endOfInterrupt, 0, now: 0))
+        write(&apic, endOfInterrupt, 0)
         apic.acknowledge(0x61)
-        #expect(apic.write(endOfInterrupt, 0, now: 0))
+        write(&apic, endOfInterrupt, 0)
         #expect(apic.deliverable == 0x51)
     }
 
     @Test func taskPriorityHoldsInterruptsBack() {
         var apic = enabled()
-        #expect(apic.write(0x3F, 0x45, now: 0))
+        write(&apic, 0x3F, 0x45)
         apic.cr8 = 4
         #expect(apic.deliverable == nil)
         apic.cr8 = 3
@@ -69,7 +76,7 @@ import Testing
     @Test func reservedRegistersAndValuesAreRefused() {
         var apic = enabled()
         #expect(apic.read(0x3D, now: 0) == nil)
-        #expect(!apic.write(0x20, 1, now: 0))
-        #expect(!apic.write(endOfInterrupt, 1, now: 0))
+        write(&apic, 0x20, 1, accepted: false)
+        write(&apic, endOfInterrupt, 1, accepted: false)
     }
 }
