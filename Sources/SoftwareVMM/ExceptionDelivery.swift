@@ -105,7 +105,7 @@ extension SoftwareMachine {
     private func push(_ value: UInt64, _ stack: inout UInt64) throws(GuestException) {
         stack &-= 8
         if let page = try linear.store(value, at: stack, cpu.pagingMode), shadow.isCode(page) {
-            dropCode(page)
+            dropCode()
         }
     }
 

@@ -89,7 +89,7 @@ extension SoftwareMachine {
             if let page = try linear.store(cpu.flags & ~Flags.resume, at: stack, cpu.pagingMode),
                 shadow.isCode(page)
             {
-                dropCode(page)
+                dropCode()
             }
             cpu[GPR.rsp] = stack
         case ZYDIS_MNEMONIC_POPFQ:

@@ -16,7 +16,7 @@ final class ShadowMMU {
         /// No RAM there.
         case device(UInt64)
         /// A write to a page that code was translated from: its translations must go first.
-        case codeWrite(page: UInt64)
+        case codeWrite
         /// The host refused.
         case failed(String)
     }
@@ -68,7 +68,7 @@ final class ShadowMMU {
         guard let offset = memory.fileOffset(of: GuestPhysicalAddress(physical & ~0xFFF)) else {
             return .device(physical)
         }
-        if access.write && isCode(offset) { return .codeWrite(page: offset) }
+        if access.write && isCode(offset) { return .codeWrite }
         fills &+= 1
         let mapped: Bool
         if map.isKernel(address) {

@@ -19,10 +19,12 @@ public final class SoftwareMachine {
     let cache: CodeCache
     let linear: GuestLinearMemory
     let fetch: InstructionFetch
-    private let translator: Translator
+    let translator: Translator
+    /// Makes blocks of one instruction, for code that writes to its own page.
+    let stepper: Translator
     private let configuration: MachineConfiguration
-    private let tscHertz: UInt64
-    private let ledger = ExitLedger()
+    let tscHertz: UInt64
+    let ledger = ExitLedger()
     private let history = ExitHistory()
     /// Valid while `run` runs.
     private(set) var ports: PortBus! = nil
@@ -41,11 +43,16 @@ public final class SoftwareMachine {
     var repetitions = 0
     var interruptsDelivered: UInt64 = 0
 
+    /// The instruction at RIP writes to a page of translated code, maybe its own: it runs in a block of one instruction, its page
+    /// open to writes, and every translation goes when it is done.
+    var stepsOverCodeWrite = false
+    /// TSC when the guest was last left.
+    private var exitTSC: UInt64 = 0
     /// Pages that blocks were translated from: guest page, memfd offset, and whether the translation is global.
-    private var codePages: [UInt64: (offset: UInt64, global: Bool)] = [:]
-    private var haltedTicks: UInt64 = 0
-    private var armedDeadline: UInt64 = 0
-    private var limitTSC: UInt64 = .max
+    var codePages: [UInt64: (offset: UInt64, global: Bool)] = [:]
+    var haltedTicks: UInt64 = 0
+    var armedDeadline: UInt64 = 0
+    var limitTSC: UInt64 = .max
     private let cpuidFaults: Bool
 
     /// Options of the software VMM.
@@ -81,8 +88,9 @@ public final class SoftwareMachine {
         state.pointee.vmm_begin = map.vmmBegin
         try Self.install(state)
         cache = try CodeCache(capacity: options.codeCacheBytes, vcpu: state)
-        translator = Translator(
-            layout: Self.layout, options: TranslationOptions(windowBase: map.window))
+        translator = Translator(layout: Self.layout, options: TranslationOptions(windowBase: map.window))
+        stepper = Translator(
+            layout: Self.layout, options: TranslationOptions(windowBase: map.window, instructionLimit: 1))
         cpuidFaults = vb_sw_fault_cpuid(1) == 0
         if cpuidFaults { _ = vb_sw_fault_cpuid(0) }
     }
@@ -152,6 +160,8 @@ public final class SoftwareMachine {
             try loop()
         } catch {
             end = error.end
+            // The exit that ended it has not been followed by an entry.
+            if exitTSC > 0 { ledger.record(exitReason, cycles: TimestampCounter.now() &- exitTSC) }
             return finish(end, start)
         }
     }
@@ -173,7 +183,7 @@ public final class SoftwareMachine {
 
     private func loop() throws(MachineStop) -> Never {
         armKick()
-        var exitTSC = TimestampCounter.now()
+        exitTSC = TimestampCounter.now()
         exitReason = .dispatch
         while true {
             try prepareEntry()
@@ -221,6 +231,10 @@ public final class SoftwareMachine {
     /// What may be due after any exit: a stop, the time limit, the timer, a halt, an interrupt.
     private func afterExit() throws(MachineStop) {
         if let stop = pendingStop { throw stop }
+        if stepsOverCodeWrite, !resumesTranslation, exitReason != .tracedWrite {
+            stepsOverCodeWrite = false
+            dropCode()
+        }
         if cpu.state.pointee.kick != 0 {
             cpu.state.pointee.kick = 0
             let now = TimestampCounter.now()
@@ -268,176 +282,6 @@ public final class SoftwareMachine {
         state.pointee.enter_gs = state.pointee.`self`
         state.pointee.resume = cache.directEntry(try blockForCurrentRIP())
         cpu.prepareFlags()
-    }
-
-    // MARK: Translation
-
-    /// A direct branch to a block that was not linked: link it, unless translating it dropped the branch itself.
-    private func chain() throws(MachineStop) {
-        exitReason = .dispatch
-        let identifier = cpu.state.pointee.exit_id
-        cpu.rip = cache.target(ofExit: identifier)
-        let generation = cache.generation
-        let target = cpu.rip
-        let block = try blockForCurrentRIP()
-        if cache.generation == generation && cpu.rip == target {
-            cache.link(exit: identifier, to: block)
-        }
-    }
-
-    private func indirect() throws(MachineStop) {
-        exitReason = .dispatch
-        cpu.rip = cpu.state.pointee.target
-        cache.enterInTable(try blockForCurrentRIP())
-    }
-
-    /// The block at `cpu.rip`, translated now if need be. Faults of the fetch go to the guest, whose handler is then the block.
-    private func blockForCurrentRIP() throws(MachineStop) -> Int {
-        var attempts = 0
-        while true {
-            if let known = cache.find(cpu.rip) { return known }
-            do throws(GuestException) {
-                return try translateBlock()
-            } catch {
-                attempts += 1; 
-                guard attempts < 4 else { throw MachineStop(.tripleFault) }
-                try deliver(error)
-            }
-        }
-    }
-
-    private func translateBlock() throws(GuestException) -> Int {
-        let begin = TimestampCounter.now()
-        let mode = cpu.pagingMode
-        let rip = cpu.rip
-        guard let page = try fetch.page(rip, user: false, mode) else { throw .protection }
-        // Protect first, then read: a write that comes between is seen as one.
-        markCode(rip, page.offset)
-        let block: TranslatedBlock
-        do throws(TranslationError) {
-            block = try translator.translate(rip, bytes: page.bytes)
-        } catch {
-            guard let joint = try fetch.acrossPages(rip, user: false, mode) else { throw .protection }
-            markCode((rip & ~0xFFF) &+ 4096, joint.offsets.1)
-            do throws(TranslationError) {
-                block = try translator.translate(rip, bytes: joint.bytes)
-            } catch {
-                throw .undefined
-            }
-        }
-        let flushes = cache.flushes
-        let number = cache.insert(block)
-        if cache.flushes != flushes {
-            forgetCodePages()
-            markCode(rip, page.offset)
-            if (rip &+ UInt64(block.guestBytes) &- 1) & ~0xFFF != rip & ~0xFFF,
-                let next = try fetch.page((rip & ~0xFFF) &+ 4096, user: false, mode)
-            {
-                markCode((rip & ~0xFFF) &+ 4096, next.offset)
-            }
-        }
-        ledger.record(.translation, cycles: TimestampCounter.now() &- begin)
-        return number
-    }
-
-    private func markCode(_ address: UInt64, _ offset: UInt64) {
-        let page = address & ~0xFFF
-        if codePages[page] == nil {
-            let global = shadow.isGlobal(address, cpu.pagingMode)
-            codePages[page] = (offset, global)
-        }
-        if !shadow.markCode(offset) {
-            pendingStop = MachineStop(.hostFailure("mprotect of a code page failed"))
-        }
-    }
-
-    private func forgetCodePages() {
-        codePages.removeAll(keepingCapacity: true)
-        shadow.unmarkAllCode()
-    }
-
-    /// The guest writes to a page that code was translated from.
-    func dropCode(_ page: UInt64) {
-        cache.flush()
-        forgetCodePages()
-    }
-
-    /// CR3 was loaded (`all` false) or paging changed altogether.
-    func dropTranslations(all: Bool) {
-        if all { shadow.dropAll() } else { shadow.dropNonGlobal() }
-        faultedUserAddress = nil
-        checkCode { all || !$0 }
-    }
-
-    /// INVLPG.
-    func invalidate(_ address: UInt64) {
-        shadow.drop(address)
-        let page = address & ~0xFFF
-        if codePages[page] != nil { checkCode { _ in true } }
-    }
-
-    /// Blocks stay only while each of their pages is where it was and may be executed.
-    private func checkCode(where affected: (_ global: Bool) -> Bool) {
-        let mode = cpu.pagingMode
-        for (page, known) in codePages where affected(known.global) {
-            let same =
-                linear.walk.look(up: page, mode).map { path in
-                    path.translation.executable
-                        && memory.fileOffset(of: GuestPhysicalAddress(path.translation.physical(page)))
-                            == known.offset
-                } ?? false
-            if !same {
-                cache.flush()
-                forgetCodePages()
-                return
-            }
-        }
-    }
-
-    // MARK: Time
-
-    private func monotonic() -> UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-    }
-
-    /// Has the thread kicked when the APIC timer or the time limit is due.
-    private func armKick() {
-        timerChanged = false
-        let deadline = min(cpu.apic.deadline ?? .max, limitTSC)
-        guard deadline != armedDeadline else { return }
-        armedDeadline = deadline
-        let now = TimestampCounter.now()
-        let ticks = deadline > now ? deadline - now : 0
-        let nanoseconds = min(Double(ticks) * 1e9 / Double(tscHertz), 4e18)
-        vb_sw_arm_kick(monotonic() &+ UInt64(nanoseconds) &+ 1)
-    }
-
-    /// HLT: sleeps until an interrupt can be delivered.
-    private func waitForInterrupt() throws(MachineStop) {
-        halted = false
-        cpu.interruptShadow = false
-        let begin = TimestampCounter.now()
-        while true {
-            let now = TimestampCounter.now()
-            guard now < limitTSC else { throw MachineStop(.timeout) }
-            cpu.apic.poll(now: now)
-            timerChanged = true
-            if cpu.interruptsEnabled, cpu.apic.deliverable != nil { break }
-            guard cpu.interruptsEnabled, let deadline = cpu.apic.deadline else {
-                throw MachineStop(.halted)
-            }
-            let wake = min(deadline, limitTSC)
-            if wake > now {
-                let nanoseconds = Double(wake - now) * 1e9 / Double(tscHertz)
-                var span = timespec(
-                    tv_sec: Int(nanoseconds / 1e9),
-                    tv_nsec: Int(nanoseconds.truncatingRemainder(dividingBy: 1e9)))
-                clock_nanosleep(CLOCK_MONOTONIC, 0, &span, nil)
-            }
-        }
-        haltedTicks &+= TimestampCounter.now() &- begin
     }
 
     // MARK: The end

@@ -71,9 +71,9 @@ extension SoftwareMachine {
             faultedUserAddress = address
             try deliver(
                 GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
-        case .codeWrite(let page):
+        case .codeWrite:
             exitReason = .tracedWrite
-            dropCode(page)
+            dropCode()
         case .device(let physical):
             throw MachineStop(
                 .guestMemoryFault("ring 3 accesses guest-physical \(hex(physical)), where there is no RAM"))
@@ -131,10 +131,10 @@ extension SoftwareMachine {
                 recoverGuestState(host)
                 try deliver(
                     GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
-            case .codeWrite(let page):
+            case .codeWrite:
                 exitReason = .tracedWrite
                 recoverGuestState(host)
-                dropCode(page)
+                stepOverCodeWrite()
             case .device(let physical):
                 recoverGuestState(host)
                 throw MachineStop(
