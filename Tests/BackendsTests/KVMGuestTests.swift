@@ -101,6 +101,8 @@ struct KVMGuestTests {
         let failure = try failure(KVMBackend.run(specification, observer: output))
         #expect(failure.kind == .invalid)
         #expect(failure.message.contains("turbo"))
+        specification.options = ["hugePages": "maybe"]
+        #expect(try self.failure(KVMBackend.run(specification, observer: output)).message.contains("true, false"))
     }
 
     @Test func aGuestTooSmallForItsFilesIsInvalid() throws {

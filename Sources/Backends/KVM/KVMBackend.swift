@@ -21,16 +21,17 @@ public enum KVMBackend: Backend {
     }
 
     public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
-        if let unknown = specification.options.keys.sorted().first {
-            return TrialResult(
-                status: .failed(TrialFailure(kind: .invalid, message: "kvm: there is no option \(unknown)")))
-        }
+        let hugePages: Bool
+        do throws(TrialFailure) {
+            hugePages = try Self.hugePages(specification.options)
+        } catch { return TrialResult(status: .failed(error)) }
         // The child runs one trial: what the process counts and uses, the VM does, guest included. Software events add nothing
         // to the resource usage.
         let events = PerfCounters(process: 0)
         let hasHardwareEvents = events.unavailable["perf.instructions"] == nil
         var result = GuestTrial.run(specification, observer: observer) { configuration, machineObserver in
             let machine = try KVMMachine(configuration: configuration)
+            if hugePages { machine.memory.adviseHugePages() }
             machine.cancellingSignals = [SIGINT, SIGTERM]
             return machine.run(observer: machineObserver) {
                 if hasHardwareEvents { events.start() }
@@ -45,5 +46,19 @@ public enum KVMBackend: Backend {
             result.countersUnavailable["perf"] = events.unavailable["perf.instructions"]
         }
         return result
+    }
+
+    /// The one option: `hugePages` (`true` or `false`, by default `false` as for native programs that do not ask) has guest
+    /// memory backed by transparent huge pages where the host gives them to shared memory on advice.
+    private static func hugePages(_ options: [String: String]) throws(TrialFailure) -> Bool {
+        if let unknown = options.keys.sorted().first(where: { $0 != "hugePages" }) {
+            throw TrialFailure(kind: .invalid, message: "kvm: there is no option \(unknown); possible: hugePages")
+        }
+        let value = options["hugePages"] ?? "false"
+        guard let choice = Bool(value) else {
+            throw TrialFailure(
+                kind: .invalid, message: "kvm: hugePages=\(value) is unknown; possible: true, false")
+        }
+        return choice
     }
 }
