@@ -46,8 +46,8 @@ public final class SoftwareMachine {
     /// The instruction at RIP writes to a page of translated code, maybe its own: it runs in a block of one instruction, its page
     /// open to writes, and every translation goes when it is done.
     var stepsOverCodeWrite = false
-    /// TSC when the guest was last left.
-    private var exitTSC: UInt64 = 0
+    /// TSC when the guest was last left, plus what has been charged elsewhere since.
+    var exitTSC: UInt64 = 0
     /// Pages that blocks were translated from: guest page, memfd offset, and whether the translation is global.
     var codePages: [UInt64: (offset: UInt64, global: Bool)] = [:]
     var haltedTicks: UInt64 = 0
