@@ -7,7 +7,12 @@ public enum SchemaChecker {
         .deletingLastPathComponent()
 
     /// Whether schemas can be checked here.
-    public static let isAvailable = (try? python(["-c", "import jsonschema"]).status) == 0
+    public static let isAvailable = interpreter != nil
+
+    /// Words that start a Python with jsonschema: the system's, which the Debian package is for, or the user's.
+    private static let interpreter = [["/usr/bin/python3"], ["/usr/bin/env", "python3"]].first {
+        (try? run($0 + ["-c", "import jsonschema"]).status) == 0
+    }
 
     /// What the schema says against each document, by index; documents without complaint are absent.
     public static func problems(schema: String, documents: [String]) throws -> [Int: [String]] {
@@ -20,7 +25,7 @@ public enum SchemaChecker {
             return url.path
         }
         let script = root.appending(path: "Schemas/validate.py").path
-        let result = try python([script, root.appending(path: "Schemas/\(schema)").path] + paths)
+        let result = try run((interpreter ?? []) + [script, root.appending(path: "Schemas/\(schema)").path] + paths)
         guard result.status <= 1, result.error.isEmpty else {
             throw CheckerError(text: result.error)
         }
@@ -37,10 +42,10 @@ public enum SchemaChecker {
         public var text: String
     }
 
-    private static func python(_ arguments: [String]) throws -> (status: Int32, output: String, error: String) {
+    private static func run(_ command: [String]) throws -> (status: Int32, output: String, error: String) {
         let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["python3"] + arguments
+        process.executableURL = URL(filePath: command[0])
+        process.arguments = Array(command.dropFirst())
         let output = Pipe()
         let error = Pipe()
         process.standardOutput = output
