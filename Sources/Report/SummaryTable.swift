@@ -132,7 +132,10 @@ public enum SummaryTable {
             notes.append("Of \(rounds) rounds, \(warmup) were warm-up (left out) and \(outliers) outliers (kept).")
         }
         let unsettled = metrics.reduce(0) { $0 + $1.warmup.unsettledTrials }
-        if unsettled > 0 { notes.append("\(unsettled) trial\(unsettled == 1 ? "" : "s") did not settle within half of their rounds.") }
+        if unsettled > 0 {
+            let trials = unsettled == 1 ? "1 trial" : "\(unsettled) trials"
+            notes.append("\(trials) did not settle within half of the rounds.")
+        }
         for (workload, calls) in report.unknownSystemCalls {
             notes.append("\(workload): system calls that the guest kernel lacks: \(calls.joined(separator: ", "))")
         }
