@@ -1,4 +1,5 @@
 import Backends
+import Glibc
 import Host
 import Results
 
@@ -20,6 +21,16 @@ public enum HostSurvey {
             capabilities: host.capabilities.map {
                 .init(name: $0.name, present: $0.present, detail: $0.detail)
             })
+    }
+
+    /// A warning when other processes keep the CPUs busy; nil on a quiet host.
+    public static var disturbance: String? {
+        var load = 0.0
+        guard getloadavg(&load, 1) == 1 else { return nil }
+        let cpus = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        guard load > Double(cpus) / 2 else { return nil }
+        let rounded = (load * 10).rounded() / 10
+        return "load average \(rounded) on \(cpus) CPUs: other processes will widen the confidence intervals"
     }
 
     /// What cannot be known is an object with the reason, so that it is never taken for a value.

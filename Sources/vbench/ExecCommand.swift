@@ -123,6 +123,9 @@ struct ExecCommand: ParsableCommand {
         case .signaled(let signal):
             Terminal.complain("vbench: the program was ended by \(SignalName.of(signal))")
             throw ExitStatus.signal(signal)
+        case .failed(let failure) where failure.kind == .childDied && Terminal.outputIsClosed:
+            // The reader of our output went away, as `head` does: end as any program in a pipeline would.
+            throw ExitStatus.signal(SIGPIPE)
         case .failed(let failure):
             Terminal.complain("vbench: \(failure.message)")
             for line in failure.diagnosis { Terminal.complain("  \(line)") }

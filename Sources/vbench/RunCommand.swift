@@ -73,6 +73,7 @@ struct RunCommand: ParsableCommand {
         for record in backends.records where !record.available {
             progress.note("backend \(record.name) is not available: \(record.reason ?? "") (\(record.remedy ?? ""))")
         }
+        if let load = HostSurvey.disturbance { progress.note("warning: \(load)") }
         for problem in suite.missingHostFiles() { progress.note("warning: \(problem)") }
 
         let seed = seed ?? suite.seed
@@ -82,7 +83,8 @@ struct RunCommand: ParsableCommand {
                 $0 == .differentCPU && cpus.other == nil ? "this host gives vbench one CPU only" : nil
             })
         var report = RunReport(
-            generator: Generator(version: VBenchVersion.current), started: Date(), seed: seed,
+            generator: Generator(version: VBenchVersion.current, commit: SourceCommit.current), started: Date(),
+            seed: seed,
             host: HostSurvey.record(cpus: cpus), suite: try SuiteSurvey.record(suite, path: path))
         report.commandLine = CommandLine.arguments
         report.backends = backends.records

@@ -10,6 +10,12 @@ enum Terminal {
         return columns == 0 ? 80 : max(60, columns)
     }
 
+    /// Whether standard output is a pipe that no one reads any more.
+    static var outputIsClosed: Bool {
+        var entry = pollfd(fd: 1, events: Int16(POLLOUT), revents: 0)
+        return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLERR) != 0
+    }
+
     /// Writes a message to standard error.
     static func complain(_ message: String) {
         try? writeAll(Array((message + "\n").utf8), to: 2)

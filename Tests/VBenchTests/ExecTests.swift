@@ -76,6 +76,15 @@ struct ExecTests {
         #expect(empty.code == 0)
     }
 
+    @Test("A reader that goes away ends the program quietly, as in any pipeline")
+    func closedPipe() throws {
+        guard FileManager.default.isExecutableFile(atPath: "/bin/busybox") else { return }
+        let outcome = try VBenchProcess.shell(
+            #"{ "$VBENCH" exec --backend native -- /bin/busybox yes; echo "code $?" >&2; } | head -n 1"#)
+        #expect(outcome.output == "y\n")
+        #expect(outcome.errors == "code 141\n")
+    }
+
     @Test("A program ended by a signal: 128 + its number")
     func signal() throws {
         guard FileManager.default.isExecutableFile(atPath: "/bin/busybox") else { return }
