@@ -5,18 +5,18 @@ import Suite
 
 /// The files of a suite's workloads on this host: generated ones and texts are written once, into a folder of the run.
 final class SuiteFiles {
-    private let folder: String
+    /// Made when the first file is.
+    private var folder: String?
     private var made: [String: String] = [:]
     private var count = 0
 
-    /// - Throws: `SystemError` when no folder can be made in `TMPDIR` (else `/tmp`).
-    init() throws(SystemError) {
-        folder = try TemporaryFolder.make("vbench-files")
+    deinit {
+        if let folder { try? FileManager.default.removeItem(atPath: folder) }
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
-
     /// The host's file with this content.
+    ///
+    /// - Throws: `SystemError` when it cannot be written in `TMPDIR` (else `/tmp`).
     func path(of content: FileContent) throws(SystemError) -> String {
         switch content {
         case .host(let path): return path
@@ -33,7 +33,8 @@ final class SuiteFiles {
         key: String, _ body: (Descriptor) throws(SystemError) -> Void
     ) throws(SystemError) -> String {
         if let path = made[key] { return path }
-        let path = "\(folder)/\(count)"
+        if folder == nil { folder = try TemporaryFolder.make("vbench-files") }
+        let path = "\(folder ?? "")/\(count)"
         count += 1
         let file = try Descriptor(opening: path, flags: O_WRONLY | O_CREAT | O_EXCL)
         do { try body(file) } catch { throw SystemError("write the input file \(path)", code: error.code) }

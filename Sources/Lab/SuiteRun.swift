@@ -25,18 +25,17 @@ public final class SuiteRun {
     /// A victim may take longer beside an aggressor, by up to this factor, before it counts as hanging.
     private static let colocationPatience = 5.0
 
-    /// - Throws: `SystemError` when there is no place for temporary files.
     public init(
         _ suite: Suite, plan: Plan, supervisor: Supervisor, cpus: CPUPlacement, seed: UInt64,
         progress: any RunProgress
-    ) throws(SystemError) {
+    ) {
         self.suite = suite
         self.plan = plan
         self.supervisor = supervisor
         self.cpus = cpus
         self.seed = seed
         self.progress = progress
-        specifier = TrialSpecifier(files: try SuiteFiles(), cpus: cpus)
+        specifier = TrialSpecifier(files: SuiteFiles(), cpus: cpus)
         cells = plan.cells.map {
             CellRecord(
                 workload: $0.workload, backend: $0.backend, variant: $0.variant.name, options: $0.variant.options,

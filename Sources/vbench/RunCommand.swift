@@ -89,7 +89,7 @@ struct RunCommand: ParsableCommand {
         report.commandLine = CommandLine.arguments
         report.backends = backends.records
 
-        let run = try SuiteRun(
+        let run = SuiteRun(
             suite, plan: plan, supervisor: Supervisor(interrupts: interrupts), cpus: cpus, seed: seed,
             progress: progress)
         run.run()

@@ -32,6 +32,8 @@ struct VBenchProcess {
         process.executableURL = URL(filePath: executable)
         process.arguments = arguments
         process.currentDirectoryURL = URL(filePath: folder)
+        // What a killed run leaves behind goes with the test's own folder.
+        process.environment = ProcessInfo.processInfo.environment.merging(["TMPDIR": folder]) { _, new in new }
         _ = FileManager.default.createFile(atPath: errors, contents: nil)
         process.standardError = try FileHandle(forWritingTo: URL(filePath: errors))
         process.standardOutput = FileHandle.nullDevice
