@@ -106,6 +106,22 @@ static void badPointers(void) {
     CHECK(syscall(SYS_execve, self, kernel, kernel) == -1 && errno == EFAULT);
 }
 
+// The upper halves of the vector registers are state of their own (XSAVE component 2).
+__attribute__((target("avx"))) static int keepsUpperHalves(long seed) {
+    long in[4] = {seed, seed + 1, seed + 2, seed + 3}, out[4];
+    for (int i = 0; i < 100; i++) {
+        __asm__ volatile(
+            "vmovdqu (%0), %%ymm0; vmovdqu (%0), %%ymm15; mov $200000, %%ecx; 1: dec %%ecx; jnz 1b; "
+            "mov $24, %%eax; syscall; vpor %%xmm15, %%xmm15, %%xmm1; vmovdqu %%ymm0, (%1)"
+            :
+            : "r"(in), "r"(out)
+            : "rax", "rcx", "r11", "xmm0", "xmm1", "xmm15", "memory");
+        if (memcmp(in, out, sizeof in) != 0) return 0;
+    }
+    __asm__ volatile("vzeroupper");
+    return 1;
+}
+
 static void processes(void) {
     int local = 5;
     double number = iterate(1);
@@ -175,6 +191,12 @@ static void processes(void) {
     for (int i = 0; i < 20000; i++) wrong |= iterate(start) != expected;
     if (child == 0) _exit(wrong);
     CHECK(!wrong && statusOf(child) == 0);
+    if (__builtin_cpu_supports("avx")) {
+        child = fork();
+        int kept = keepsUpperHalves(child ? 1000 : 2000);
+        if (child == 0) _exit(!kept);
+        CHECK(kept && statusOf(child) == 0);
+    }
 }
 
 static void pipes(void) {

@@ -122,6 +122,8 @@ enum Signals {
 
     /// Delivers what is pending; `frame` is complete and about to go back to ring 3.
     static func deliver(_ frame: UnsafeMutablePointer<TrapFrame>, fromSystemCall: Bool) {
+        // A tick in the midst of a ring-3 stub: the frame is not the program's.
+        if cpu_block.stubStackPointer != 0 { return }
         let process = Scheduler.currentProcess
         var interrupted = fromSystemCall && frame.pointee.rax == UInt64(bitPattern: Int64(-ERESTARTSYS))
         while isInterrupting(process) {
