@@ -214,6 +214,9 @@ extension SoftwareMachine {
     private func portAccess(_ port: UInt16, size: Int, isWrite: Bool) {
         exitReason = .portIO
         if isWrite {
+            // What the harness does with the guest's records is no cost of virtualization.
+            let delivered = ports.deliveryCycles
+            defer { exitTSC &+= ports.deliveryCycles &- delivered }
             if case .exit(let code) = ports.write(
                 port, size: size, value: UInt32(truncatingIfNeeded: cpu[GPR.rax]))
             {
