@@ -17,13 +17,13 @@ struct ExecCommand: ParsableCommand {
 
             Examples:
               vbench exec --backend kvm -- /bin/busybox uname -a
-              vbench exec --backend software --file words.txt:/words.txt -- /bin/busybox sort /words.txt
+              vbench exec --backend software --file words:/w -- /bin/busybox sort /w
               vbench exec --backend kvm --exits -- null-syscall --rounds 3
               vbench exec --backend native --exits -- /bin/busybox sha256sum /bin/busybox
 
             Exit codes: the program's own, or
               124    the time limit was reached
-              125    the machine failed (backend unavailable, guest kernel panic, VMM failure)
+              125    the machine failed (no such backend here, guest panic, ...)
               126    PROGRAM cannot be run: not a static x86-64 Linux ELF file
               127    PROGRAM was not found
               128+n  the program was ended by signal n

@@ -13,9 +13,9 @@ struct VBench: ParsableCommand {
             gate can act on.
 
             Examples:
-              vbench doctor                               what this host offers, and what is missing
+              vbench doctor                               what this host offers
               vbench run Workloads/suites/quick.json      run a suite
-              vbench exec --backend software -- ./hello   one program in a fresh VM
+              vbench exec --backend software -- ./hello   one program in a VM
               vbench compare base/report.json new/report.json --max-regression 5%
 
             Exit codes:
