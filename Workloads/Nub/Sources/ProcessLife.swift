@@ -22,6 +22,7 @@ func forkCurrentProcess(
     if flags & CloneFlags.thread != 0 { return -ENOSYS }
     // Memory is shared only with a child whose parent waits: one thread runs in an address space at a time.
     if flags & CloneFlags.memory != 0 && flags & CloneFlags.vfork == 0 { return -ENOSYS }
+    freeDisowned()
     let parent = Scheduler.currentProcess
     let identifier = Scheduler.newIdentifier()
     guard let child = Process.make(identifier: identifier, workingDirectory: parent.pointee.workingDirectory) else {
@@ -154,11 +155,38 @@ func endCurrentProcess(status: Int32) -> Never {
         if child.pointee.state == .zombie, let first { Scheduler.wake(addressOf(first) &+ 1) }
     }
     if let parent = process.pointee.parent {
+        if Signals.ignoresChildren(parent) { disown(process, by: parent) }
         Signals.send(SIGCHLD, to: parent)
         Scheduler.wake(addressOf(parent) &+ 1)
     }
     Scheduler.reschedule()
     kernelPanic("an ended process was run")
+}
+
+/// Ended processes that nobody waits for, linked by `nextSibling`. They stand on their own stacks when they end, so
+/// another process frees them.
+nonisolated(unsafe) private var firstDisowned: ProcessPointer?
+
+private func disown(_ process: ProcessPointer, by parent: ProcessPointer) {
+    if parent.pointee.firstChild == process {
+        parent.pointee.firstChild = process.pointee.nextSibling
+    } else {
+        var candidate = parent.pointee.firstChild
+        while let sibling = candidate, sibling.pointee.nextSibling != process {
+            candidate = sibling.pointee.nextSibling
+        }
+        candidate?.pointee.nextSibling = process.pointee.nextSibling
+    }
+    Scheduler.remove(process)
+    process.pointee.nextSibling = firstDisowned
+    firstDisowned = process
+}
+
+private func freeDisowned() {
+    while let process = firstDisowned {
+        firstDisowned = process.pointee.nextSibling
+        Process.destroy(process)
+    }
 }
 
 /// wait4(2) by the current process. Identifier and status, or a negative error number.

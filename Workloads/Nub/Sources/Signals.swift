@@ -29,6 +29,7 @@ struct SignalAction {
     static let tableBytes = 64 * 32
     static let defaultHandler: UInt64 = 0
     static let ignoreHandler: UInt64 = 1
+    static let noChildWait: UInt64 = 2
     static let restart: UInt64 = 0x1000_0000
     static let onStack: UInt64 = 0x0800_0000
     static let noDefer: UInt64 = 0x4000_0000
@@ -53,6 +54,12 @@ enum Signals {
         let handler = action(process, signal).handler
         return handler == SignalAction.ignoreHandler
             || (handler == SignalAction.defaultHandler && ignoredByDefault & bit(signal) != 0)
+    }
+
+    /// Whether children of `process` leave no zombies: SIGCHLD is ignored by request, or SA_NOCLDWAIT is set.
+    static func ignoresChildren(_ process: ProcessPointer) -> Bool {
+        let action = action(process, SIGCHLD)
+        return action.handler == SignalAction.ignoreHandler || action.flags & SignalAction.noChildWait != 0
     }
 
     /// Makes a signal pending; a waiting process is woken if the signal interrupts it.
