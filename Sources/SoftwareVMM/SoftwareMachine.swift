@@ -33,6 +33,9 @@ public final class SoftwareMachine {
     var exitReason = ExitReason.other
     var pendingStop: MachineStop?
     var halted = false
+    private static let shortestShadowWait: UInt64 = 2_000
+    /// How long an interrupt that STI has let in waits for the instruction behind STI.
+    private var shadowWaitNanoseconds = SoftwareMachine.shortestShadowWait
     var timerChanged = false
     /// The interrupted host instruction goes on; `cpu.rip` is not known.
     var resumesTranslation = false
@@ -246,8 +249,14 @@ public final class SoftwareMachine {
         if halted { try waitForInterrupt() }
         if !resumesTranslation { try deliverPendingInterrupt() }
         if timerChanged { armKick() }
-        // An interrupt that STI has let in waits one instruction: come back soon.
-        if cpu.interruptShadow, cpu.apic.deliverable != nil { vb_sw_arm_kick(monotonic() + 2_000) }
+        // An interrupt that STI has let in waits one instruction: come back soon. On a busy host entering the guest may
+        // take longer than the wait, and the kick comes too early again: each refusal doubles the wait.
+        if cpu.interruptShadow, cpu.apic.deliverable != nil {
+            vb_sw_arm_kick(monotonic() + shadowWaitNanoseconds)
+            shadowWaitNanoseconds = min(2 * shadowWaitNanoseconds, 10_000_000)
+        } else {
+            shadowWaitNanoseconds = Self.shortestShadowWait
+        }
     }
 
     /// Where the guest goes on, and with which thread state.
