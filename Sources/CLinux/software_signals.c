@@ -139,7 +139,9 @@ static BARE void on_trap(int signal, siginfo_t *info, void *opaque) {
     take_thread_state(vcpu);
     (void)info;
     greg_t *registers = context->uc_mcontext.gregs;
-    if (!in_guest(vcpu, (uint64_t)registers[REG_RIP])) {
+    // A fetch that faults where the VMM has no code is a jump of ring 3 into the VMM's range: the guest's fault.
+    const int wild_jump = registers[REG_TRAPNO] == 14 && registers[REG_CR2] == registers[REG_RIP];
+    if (!wild_jump && !in_guest(vcpu, (uint64_t)registers[REG_RIP])) {
         if (emulate_own_cpuid(registers)) return;
         die(signal, context);
     }
