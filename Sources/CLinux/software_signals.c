@@ -52,6 +52,11 @@ _Noreturn void vb_sw_leave_handler(vb_sw_vcpu *vcpu);
 
 static timer_t kick_timer;
 
+// Signals that the VMM takes, and who had them before. The kick's handler stays, since one may still be on its way.
+#define TRAPS 6
+static const int trap_signals[TRAPS] = {SIGSYS, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+static struct sigaction previous[TRAPS];
+
 // Encoding order (RAX RCX RDX RBX RSP RBP RSI RDI R8…) in the numbering of the signal frame.
 static const int frame_register[16] = {
     REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -157,6 +162,7 @@ static BARE void on_kick(int signal, siginfo_t *info, void *opaque) {
     ucontext_t *context = opaque;
     (void)signal;
     (void)info;
+    if (!vcpu) return;
     uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     vcpu->kick = 1;
     if (in_guest(vcpu, rip)) {
@@ -168,10 +174,13 @@ static BARE void on_kick(int signal, siginfo_t *info, void *opaque) {
     }
 }
 
-int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
+void vb_sw_prepare(vb_sw_vcpu *vcpu) {
     vcpu->self = (uint64_t)vcpu;
     vcpu->exit_stub = (uint64_t)vb_sw_exit;
     vcpu->miss_stub = (uint64_t)vb_sw_indirect_miss;
+}
+
+int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
     uint64_t fs;
     __asm__ volatile("rdfsbase %0" : "=r"(fs));
     vcpu->host_fs = fs;
@@ -185,11 +194,10 @@ int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
     action.sa_sigaction = on_trap;
     sigset_t used;
     sigemptyset(&used);
-    const int traps[] = {SIGSYS, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
-    for (size_t i = 0; i < sizeof traps / sizeof *traps; i++) {
+    for (int i = 0; i < TRAPS; i++) {
         // No signal is masked in a handler, since it never returns: a kick that interrupts it only leaves its mark.
-        if (sigaction(traps[i], &action, NULL) != 0) return errno;
-        sigaddset(&used, traps[i]);
+        if (sigaction(trap_signals[i], &action, &previous[i]) != 0) return errno;
+        sigaddset(&used, trap_signals[i]);
     }
     action.sa_sigaction = on_kick;
     // Interrupted system calls of the VMM go on, so that a kick never looks like an I/O error.
@@ -206,6 +214,14 @@ int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
     event.sigev_signo = SIGRTMIN;
     event._sigev_un._tid = (int)syscall(SYS_gettid);
     return timer_create(CLOCK_MONOTONIC, &event, &kick_timer) == 0 ? 0 : errno;
+}
+
+void vb_sw_uninstall(void) {
+    timer_delete(kick_timer);
+    for (int i = 0; i < TRAPS; i++) sigaction(trap_signals[i], &previous[i], NULL);
+    stack_t none = {.ss_flags = SS_DISABLE};
+    sigaltstack(&none, NULL);
+    vb_sw_current = NULL;
 }
 
 int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes) {

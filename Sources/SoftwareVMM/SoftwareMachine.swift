@@ -89,7 +89,7 @@ public final class SoftwareMachine {
         let state = cpu.state
         state.pointee.user_end = map.userEnd
         state.pointee.vmm_begin = map.vmmBegin
-        try Self.install(state)
+        vb_sw_prepare(state)
         cache = try CodeCache(capacity: options.codeCacheBytes, vcpu: state)
         translator = Translator(layout: Self.layout, options: TranslationOptions(windowBase: map.window))
         stepper = Translator(
@@ -127,22 +127,9 @@ public final class SoftwareMachine {
         return .supported
     }
 
-    private static func install(_ state: UnsafeMutablePointer<vb_sw_vcpu>) throws(MachineError) {
-        let bytes = 128 << 10
-        guard let stack = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-            stack != MAP_FAILED
-        else { throw .last("mmap of the signal stack") }
-        let result = vb_sw_install(state, stack, bytes)
-        guard result == 0 else {
-            throw .system(
-                operation: "installing the fault handlers", errno: result,
-                message: String(cString: strerror(result)))
-        }
-    }
-
     // MARK: Running
 
-    /// Runs the guest to the end of its machine. Call once, on the thread that made the machine.
+    /// Runs the guest to the end of its machine. Call once. The calling thread becomes the vCPU's until it returns.
     ///
     /// - Parameter beforeEntry: called when everything is set up and before the guest's first instruction: the place to
     ///   jail this process (`Jail.software`). Its error ends the machine as `hostFailure`.
@@ -157,9 +144,9 @@ public final class SoftwareMachine {
             }
             guard configuration.timeLimit > 0 else { throw MachineStop(.timeout) }
             limitTSC = start &+ UInt64(min(configuration.timeLimit, 1e9) * Double(tscHertz))
-            try takeThread()
+            let stack = try takeThread()
+            defer { releaseThread(stack) }
             do { try beforeEntry(self) } catch { throw MachineStop(.hostFailure("\(error)")) }
-            defer { releaseThread() }
             try loop()
         } catch {
             end = error.end
@@ -169,18 +156,33 @@ public final class SoftwareMachine {
         }
     }
 
-    private func takeThread() throws(MachineStop) {
+    private static let signalStackBytes = 128 << 10
+
+    /// Installs the fault handlers, their stack (returned) and the diversion of guest system calls.
+    private func takeThread() throws(MachineStop) -> UnsafeMutableRawPointer {
+        guard
+            let stack = mmap(
+                nil, Self.signalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            stack != MAP_FAILED
+        else { throw MachineStop(.hostFailure("mmap of the signal stack: \(String(cString: strerror(errno)))")) }
+        let installed = vb_sw_install(cpu.state, stack, Self.signalStackBytes)
         let begin = map.vmmBegin
-        guard vb_sw_dispatch_user_calls(begin, map.vmmEnd - begin) == 0 else {
-            throw MachineStop(.hostFailure("Syscall User Dispatch was refused"))
+        guard installed == 0, vb_sw_dispatch_user_calls(begin, map.vmmEnd - begin) == 0 else {
+            vb_sw_uninstall()
+            munmap(stack, Self.signalStackBytes)
+            let reason = installed == 0 ? "Syscall User Dispatch was refused" : String(cString: strerror(installed))
+            throw MachineStop(.hostFailure("the software VMM's fault handlers: \(reason)"))
         }
         if cpuidFaults { _ = vb_sw_fault_cpuid(1) }
+        return stack
     }
 
-    private func releaseThread() {
+    private func releaseThread(_ stack: UnsafeMutableRawPointer) {
         vb_sw_arm_kick(0)
         if cpuidFaults { _ = vb_sw_fault_cpuid(0) }
         _ = vb_sw_release_user_calls()
+        vb_sw_uninstall()
+        munmap(stack, Self.signalStackBytes)
         shadow.dropAll()
     }
 

@@ -24,7 +24,8 @@ struct ExecCommand: ParsableCommand {
             Exit codes: the program's own, or
               124    the time limit was reached
               125    the machine failed (no such backend here, guest panic, ...)
-              126    PROGRAM cannot be run: not a static x86-64 Linux ELF file
+              126    PROGRAM cannot be run: not a static x86-64 Linux ELF file, or
+                     not in the machine asked for (memory, options)
               127    PROGRAM was not found
               128+n  the program was ended by signal n
             """)

@@ -61,6 +61,7 @@ final class DifferentialHarness {
         state.pointee.code_begin = UInt64(UInt(bitPattern: translatedCode))
         state.pointee.code_end = state.pointee.code_begin + 64 << 10
         let stack = Self.map(0, 128 << 10, readWrite)
+        vb_sw_prepare(state)
         precondition(vb_sw_install(state, stack, 128 << 10) == 0)
         let table = stateMemory.advanced(by: Int(VB_SW_TABLE)).assumingMemoryBound(to: UInt64.self)
         table.update(repeating: state.pointee.miss_stub, count: Int(VB_SW_TABLE_ENTRIES))
@@ -75,7 +76,7 @@ final class DifferentialHarness {
     }
 
     deinit {
-        // The handlers and their stack stay: other tests of this process may use them.
+        vb_sw_uninstall()
         munmap(nativeCode, 8192)
         munmap(nativeData, Self.dataBytes)
         munmap(guestData, Self.dataBytes)

@@ -92,9 +92,13 @@ uint64_t vb_sw_enter(vb_sw_vcpu *vcpu);
 void vb_sw_exit(void);
 void vb_sw_indirect_miss(void);
 
+// Fills in what the structure says of itself and of the trampolines.
+void vb_sw_prepare(vb_sw_vcpu *vcpu);
 // Makes `vcpu` the one of this process, installs the handlers and the alternate stack of the calling thread, and
 // creates the kick timer. Returns 0 or an errno value.
 int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes);
+// Undoes it on the same thread: the handlers of before, no alternate stack (the caller frees it), no timer.
+void vb_sw_uninstall(void);
 // Syscall User Dispatch for the calling thread: system calls from outside [begin, begin + bytes) become SIGSYS.
 int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes);
 // The end of that.
