@@ -37,13 +37,13 @@ struct GuestImageBuilderTests {
     @Test("holds the program, executable, and the folders it expects")
     func tree() throws {
         var specification = specification()
-        specification.workingDirectory = "/work/here"
+        specification.workingDirectory = "/srv/here"
         let entries = try entries(GuestImageBuilder(specification).initrd())
         #expect(entries["bin/program"]?.mode == 0o100755)
         #expect(entries["bin/program"]?.contents == ElfBytes().bytes)
         #expect(entries["tmp"]?.mode == 0o041777)
-        #expect(entries["work/here"]?.mode == 0o040755)
-        #expect(entries["work"]?.mode == 0o040755)
+        #expect(entries["srv/here"]?.mode == 0o040755)
+        #expect(entries["srv"]?.mode == 0o040755)
     }
 
     @Test("the job has arguments, environment and the records device")
