@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinuxProbe.h"
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -36,6 +37,9 @@ int clinux_probe_userfaultfd(void) {
 }
 
 int clinux_probe_protection_keys(void) {
+    // CPUID 7 ECX bit 4, OSPKE: the kernel has them on. Without, pkey_alloc fails now with one errno, now with another.
+    uint32_t eax, ebx, ecx, edx;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ecx & 1u << 4)) return EOPNOTSUPP;
     long key = syscall(SYS_pkey_alloc, 0, 0);
     if (key < 0) return errno;
     syscall(SYS_pkey_free, key);
