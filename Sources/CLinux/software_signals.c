@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -232,11 +231,6 @@ int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes) {
 
 int vb_sw_release_user_calls(void) { return prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0 ? 0 : errno; }
 
-int vb_sw_dispatch_supported(void) {
-    // Switching it off where it is not on succeeds, and is refused with EINVAL by kernels that do not know it.
-    return prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) == 0;
-}
-
 int vb_sw_fault_cpuid(int on) { return syscall(SYS_arch_prctl, ARCH_CPUID_CODE, on ? 0 : 1) == 0 ? 0 : errno; }
 
 void vb_sw_arm_kick(uint64_t deadline_ns) {
@@ -246,5 +240,3 @@ void vb_sw_arm_kick(uint64_t deadline_ns) {
     when.it_value.tv_nsec = (long)(deadline_ns % 1000000000u);
     timer_settime(kick_timer, TIMER_ABSTIME, &when, NULL);
 }
-
-int vb_sw_has_fsgsbase(void) { return (getauxval(AT_HWCAP2) & 2) != 0; }

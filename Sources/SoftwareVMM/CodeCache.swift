@@ -18,14 +18,7 @@ final class CodeCache {
 
         /// How the guest stands when the host is at `address` in this block.
         func entry(at address: UInt64) -> MapEntry {
-            let offset = UInt32(truncatingIfNeeded: address &- host)
-            var low = 0
-            var high = map.count
-            while high - low > 1 {
-                let middle = (low + high) / 2
-                if map[middle].hostOffset <= offset { low = middle } else { high = middle }
-            }
-            return map[low]
+            map.covering(UInt32(truncatingIfNeeded: address &- host))
         }
     }
 

@@ -77,7 +77,7 @@ final class ShadowMMU {
             }
             mapped = mapKernel(address, translation, physical)
         } else if map.isUser(address) {
-            mapped = mapUser(address, access, translation, offset, mode)
+            mapped = mapUser(address, access, translation, offset)
         } else {
             return .failed("a guest page at 0x\(String(address, radix: 16)) lies outside the address map")
         }
@@ -95,8 +95,7 @@ final class ShadowMMU {
     }
 
     private func mapUser(
-        _ address: UInt64, _ access: Access, _ translation: Translation, _ offset: UInt64,
-        _ mode: PagingMode
+        _ address: UInt64, _ access: Access, _ translation: Translation, _ offset: UInt64
     ) -> Bool {
         guard address >= map.userBegin else { return false }
         if userMappings >= userMappingLimit { dropUser() }
@@ -108,7 +107,7 @@ final class ShadowMMU {
         if access.user && translation.executable { protection |= PROT_EXEC }
         var run = (first: page, offset: offset, bytes: UInt64(4096))
         if translation.pageBits == 12 {
-            run = extend(run, translation, protection, access)
+            run = extend(run, translation, protection)
         }
         if writable && isCode(offset) { protection &= ~PROT_WRITE }
         userMappings += 1
@@ -120,8 +119,7 @@ final class ShadowMMU {
     /// has used before (accessed; dirty when writable), so that accessed and dirty bits stay true.
     private func extend(
         _ run: (first: UInt64, offset: UInt64, bytes: UInt64), _ translation: Translation,
-        _ protection: Int32,
-        _ access: Access
+        _ protection: Int32
     ) -> (first: UInt64, offset: UInt64, bytes: UInt64) {
         let rights: UInt64 =
             PageTableEntry.present | PageTableEntry.writable | PageTableEntry.user

@@ -87,7 +87,6 @@ public final class SoftwareMachine {
         linear = GuestLinearMemory(memory: memory)
         fetch = InstructionFetch(memory: memory, linear: linear)
         let state = cpu.state
-        state.pointee.user_end = map.userEnd
         state.pointee.vmm_begin = map.vmmBegin
         vb_sw_prepare(state)
         cache = try CodeCache(capacity: options.codeCacheBytes, vcpu: state)
@@ -114,12 +113,12 @@ public final class SoftwareMachine {
 
     /// Looks for what the software VMM builds on. Changes nothing.
     public static func support() -> Support {
-        guard vb_sw_has_fsgsbase() != 0 else {
+        guard clinux_probe_fsgsbase() == 0 else {
             return .unavailable(
                 reason: "the kernel does not let programs use FSGSBASE instructions",
                 remedy: "run on a CPU with FSGSBASE (2012 or later) and Linux 5.9 or later")
         }
-        guard vb_sw_dispatch_supported() != 0 else {
+        guard clinux_probe_syscall_user_dispatch() == 0 else {
             return .unavailable(
                 reason: "the kernel has no Syscall User Dispatch",
                 remedy: "run on Linux 5.11 or later, x86-64")

@@ -37,8 +37,6 @@ struct GuestException: Error {
     /// CR2, for page faults.
     var address: UInt64?
 
-    static let divideError: UInt8 = 0
-    static let debug: UInt8 = 1
     static let invalidOpcode: UInt8 = 6
     static let doubleFault: UInt8 = 8
     static let generalProtection: UInt8 = 13

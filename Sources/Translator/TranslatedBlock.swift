@@ -13,14 +13,19 @@ public struct TranslatedBlock: Sendable {
     public var map: [MapEntry]
 
     /// The entry that describes the guest's state when the host is about to execute the instruction at `hostOffset`.
-    public func entry(at hostOffset: UInt32) -> MapEntry {
+    public func entry(at hostOffset: UInt32) -> MapEntry { map.covering(hostOffset) }
+}
+
+extension [MapEntry] {
+    /// The entry of a block's map (sorted, not empty) whose range holds `hostOffset`.
+    public func covering(_ hostOffset: UInt32) -> MapEntry {
         var low = 0
-        var high = map.count
+        var high = count
         while high - low > 1 {
             let middle = (low + high) / 2
-            if map[middle].hostOffset <= hostOffset { low = middle } else { high = middle }
+            if self[middle].hostOffset <= hostOffset { low = middle } else { high = middle }
         }
-        return map[low]
+        return self[low]
     }
 }
 

@@ -211,9 +211,8 @@ public final class Translator {
             emitJump(to: target, &assembly)
             return .endsBlock
         }
-        guard emitIndirectBranch(instruction, isCall: isCall, &assembly.emitter) else {
+        if !emitIndirectBranch(instruction, isCall: isCall, &assembly.emitter) {
             emitCallout(instruction.rip, &assembly.emitter)
-            return .endsBlock
         }
         return .endsBlock
     }

@@ -80,10 +80,9 @@ typedef struct vb_sw_vcpu {
     uint64_t trap_fresh;        // whether this exit interrupted the guest (a kick may refuse the entry instead)
     uint64_t code_begin;        // host address range of the code cache
     uint64_t code_end;
-    uint64_t user_end;          // guest addresses below run directly
     uint64_t vmm_begin;         // host addresses from here up are the VMM's own
     uint64_t xsave_capacity;    // bytes at xsave
-    uint8_t pad[VB_SW_TABLE - 504];
+    uint8_t pad[VB_SW_TABLE - 496];
     uint64_t table[VB_SW_TABLE_ENTRIES];
 } vb_sw_vcpu;
 
@@ -103,14 +102,10 @@ void vb_sw_uninstall(void);
 int vb_sw_dispatch_user_calls(uint64_t begin, uint64_t bytes);
 // The end of that.
 int vb_sw_release_user_calls(void);
-// Whether the kernel has Syscall User Dispatch.
-int vb_sw_dispatch_supported(void);
 // CPUID faulting for the calling thread; returns 0 or an errno value (ENODEV: the CPU cannot).
 int vb_sw_fault_cpuid(int on);
 // Arms the kick timer to fire once at `deadline` (CLOCK_MONOTONIC, ns); 0 disarms.
 void vb_sw_arm_kick(uint64_t deadline_ns);
-// Whether user code can use RDFSBASE & co. (AT_HWCAP2 bit 1).
-int vb_sw_has_fsgsbase(void);
 
 static inline uint64_t vb_sw_xgetbv0(void) {
     uint32_t low, high;
