@@ -5,12 +5,13 @@ SUITE ?= Workloads/suites/quick.json
 ARGS ?=
 SOURCES = Package.swift Sources Tests Plugins Workloads
 
-.PHONY: help run build test lint format clean packages test-packages
+.PHONY: help run build test fuzz lint format clean packages test-packages
 
 help:
 	@echo "make run      install what is missing, build, run $(SUITE)"
 	@echo "make build    build vbench and its guest code (.build/release/vbench)"
 	@echo "make test     build and run the tests"
+	@echo "make fuzz     compare random code, translated, with the CPU, until it is stopped"
 	@echo "make lint     check the format of the sources"
 	@echo "make format   format the sources"
 	@echo "make clean    remove what was built"
@@ -25,6 +26,10 @@ build: packages
 
 test: test-packages
 	swift test
+
+fuzz: packages
+	swift build -c release --product translator-fuzz
+	.build/release/translator-fuzz $(SEED)
 
 lint:
 	swift format lint --strict --recursive $(SOURCES)

@@ -88,7 +88,13 @@ let package = Package(
             swiftSettings: strict),
         tests("Lab", ["Backends", "Results", "Suite"]),
         .testTarget(name: "VBenchTests", dependencies: ["vbench", "Results", "GuestImages"], swiftSettings: strict),
-        tests("Translator", ["CLinux", "CZydis", "MachineTesting"]),
+        .target(
+            name: "TranslatorTesting", dependencies: ["Translator", "CLinux", "CZydis"],
+            path: "Tests/TranslatorTesting", swiftSettings: strict),
+        tests("Translator", ["TranslatorTesting", "MachineTesting"], resources: [.copy("Corpus")]),
+        .executableTarget(
+            name: "translator-fuzz", dependencies: ["TranslatorTesting"], path: "Tests/TranslatorFuzz",
+            swiftSettings: strict),
         tests("SoftwareVMM", ["MachineTesting"]),
     ]
 )

@@ -30,6 +30,8 @@ vb_sw_enter_begin:
     wrfsbase %rax
     mov VB_SW_ENTER_GS(%rdi), %rax
     wrgsbase %rax
+    testl $VB_SW_RFLAGS_TF, VB_SW_RFLAGS(%rdi)
+    jnz enter_stepping
     pushq VB_SW_RFLAGS(%rdi)
     popfq
     mov VB_SW_GPR+0(%rdi), %rax
@@ -49,6 +51,32 @@ vb_sw_enter_begin:
     mov VB_SW_GPR+32(%rdi), %rsp
     mov VB_SW_GPR+56(%rdi), %rdi
     jmp *vb_sw_resume_address(%rip)
+
+// With RFLAGS.TF the guest must be entered by the very instruction that loads the flags, or the trap comes here: IRET.
+enter_stepping:
+    mov %ss, %eax
+    push %rax
+    pushq VB_SW_GPR+32(%rdi)
+    pushq VB_SW_RFLAGS(%rdi)
+    mov %cs, %eax
+    push %rax
+    pushq VB_SW_RESUME(%rdi)
+    mov VB_SW_GPR+0(%rdi), %rax
+    mov VB_SW_GPR+8(%rdi), %rcx
+    mov VB_SW_GPR+16(%rdi), %rdx
+    mov VB_SW_GPR+24(%rdi), %rbx
+    mov VB_SW_GPR+40(%rdi), %rbp
+    mov VB_SW_GPR+48(%rdi), %rsi
+    mov VB_SW_GPR+64(%rdi), %r8
+    mov VB_SW_GPR+72(%rdi), %r9
+    mov VB_SW_GPR+80(%rdi), %r10
+    mov VB_SW_GPR+88(%rdi), %r11
+    mov VB_SW_GPR+96(%rdi), %r12
+    mov VB_SW_GPR+104(%rdi), %r13
+    mov VB_SW_GPR+112(%rdi), %r14
+    mov VB_SW_GPR+120(%rdi), %r15
+    mov VB_SW_GPR+56(%rdi), %rdi
+    iretq
     .globl vb_sw_enter_end
 vb_sw_enter_end:
 

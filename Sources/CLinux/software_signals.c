@@ -98,8 +98,8 @@ static BARE _Noreturn void die(int signal, const ucontext_t *context) {
     text[29] = (char)('0' + signal % 10);
     uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP], address = (uint64_t)context->uc_mcontext.gregs[REG_CR2];
     for (int i = 0; i < 16; i++) {
-        text[53 + i] = digits[rip >> (60 - 4 * i) & 15];
-        text[81 + i] = digits[address >> (60 - 4 * i) & 15];
+        text[54 + i] = digits[rip >> (60 - 4 * i) & 15];
+        text[82 + i] = digits[address >> (60 - 4 * i) & 15];
     }
     long ignored = syscall(SYS_write, 2, text, sizeof text - 1);
     (void)ignored;

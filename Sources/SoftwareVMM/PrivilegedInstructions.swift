@@ -163,9 +163,9 @@ extension SoftwareMachine {
             // No hypercalls are defined yet: -ENOSYS, in the manner of KVM.
             exitReason = .hypercall
             cpu[GPR.rax] = UInt64(bitPattern: -38)
-        case ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE, ZYDIS_MNEMONIC_WRFSBASE,
-            ZYDIS_MNEMONIC_WRGSBASE,
-            ZYDIS_MNEMONIC_ENTER, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_RDPID,
+        case ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE, ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE:
+            try emulateSegmentBase(info)
+        case ZYDIS_MNEMONIC_ENTER, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_RDPID,
             ZYDIS_MNEMONIC_SMSW,
             ZYDIS_MNEMONIC_SGDT, ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_STR, ZYDIS_MNEMONIC_SLDT,
             ZYDIS_MNEMONIC_LAR,
@@ -335,6 +335,21 @@ extension SoftwareMachine {
         cpu.selectors[number] = selector
         if number == 4 { cpu.state.pointee.guest_fs_base = 0 }
         if number == 5 { cpu.state.pointee.guest_gs_base = 0 }
+    }
+
+    /// RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE (Intel SDM vol. 2).
+    private func emulateSegmentBase(_ info: ZydisDecodedInstruction) throws(GuestException) {
+        guard cpu.cr4 & 1 << 16 != 0 else { throw .undefined }
+        let general = Int(info.raw.modrm.rm | info.raw.rex.B << 3)
+        let isFS = info.mnemonic == ZYDIS_MNEMONIC_RDFSBASE || info.mnemonic == ZYDIS_MNEMONIC_WRFSBASE
+        if info.mnemonic == ZYDIS_MNEMONIC_RDFSBASE || info.mnemonic == ZYDIS_MNEMONIC_RDGSBASE {
+            let base = isFS ? cpu.state.pointee.guest_fs_base : cpu.state.pointee.guest_gs_base
+            cpu[general] = info.operand_width == 64 ? base : base & 0xFFFF_FFFF
+            return
+        }
+        let base = info.operand_width == 64 ? cpu[general] : cpu[general] & 0xFFFF_FFFF
+        guard AddressMap.isCanonical(base) else { throw .protection }
+        if isFS { cpu.state.pointee.guest_fs_base = base } else { cpu.state.pointee.guest_gs_base = base }
     }
 
     /// LTR: base and limit of the task-state segment from its 16-byte descriptor (Intel SDM vol. 3, 7.2.3).

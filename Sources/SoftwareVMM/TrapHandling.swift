@@ -164,6 +164,7 @@ extension SoftwareMachine {
         for register in Register.allCases where entry.undo.contains(.spilled(register)) {
             cpu[Int(register.rawValue)] = cpu.spillSlots[Int(register.rawValue)]
         }
+        if entry.undo.contains(.stackReleasePending) { cpu[GPR.rsp] &+= 8 }
         cpu.rip = entry.undo.contains(.branchTaken) ? cpu.state.pointee.target : entry.guestRIP
         resumesTranslation = false
     }

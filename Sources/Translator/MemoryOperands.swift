@@ -12,9 +12,11 @@ extension DecodedInstruction {
         bytes.prefix { [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3].contains($0) }
     }
 
-    /// Guest address of a RIP-relative operand.
+    /// Guest address of a RIP-relative operand, before an address-size prefix truncates it.
     var ripRelativeAddress: UInt64? {
-        guard let memory, memory.mem.base == ZYDIS_REGISTER_RIP else { return nil }
+        guard let memory, memory.mem.base == ZYDIS_REGISTER_RIP || memory.mem.base == ZYDIS_REGISTER_EIP else {
+            return nil
+        }
         return next &+ UInt64(bitPattern: memory.mem.disp.value)
     }
 
@@ -60,10 +62,10 @@ extension Translator {
             emitter.raw(instruction.bytes)
             return .next
         }
-        // RIP-relative with an address-size prefix: truncated to 32 bits; no compiler emits it.
-        if memory.mem.base == ZYDIS_REGISTER_EIP { return callout(instruction, &emitter) }
         if instruction.hasGuestSegment { return emitGuestSegmentAccess(instruction, &emitter) }
         if let address = instruction.ripRelativeAddress {
+            // With an address-size prefix the address is truncated to 32 bits; no compiler emits it.
+            guard instruction.info.address_width == 64 else { return callout(instruction, &emitter) }
             return emitRIPRelative(instruction, address, &emitter)
         }
         guard instruction.length < 15 else { return callout(instruction, &emitter) }
@@ -143,7 +145,7 @@ extension Translator {
     ) -> Flow {
         guard let memory = instruction.memory, instruction.info.address_width == 64,
             instruction.info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY,
-            memory.mem.base != ZYDIS_REGISTER_RIP, let base = instruction.scratch(),
+            instruction.ripRelativeAddress == nil, let base = instruction.scratch(),
             instruction.length < 12
         else { return callout(instruction, &emitter) }
         let isFS = instruction.info.attributes & UInt64(ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0
@@ -181,6 +183,7 @@ extension Translator {
     func emitLoad(
         of instruction: DecodedInstruction, into destination: Register, _ emitter: inout CodeEmitter
     ) -> Bool {
+        guard instruction.info.address_width == 64 else { return false }
         if let address = instruction.ripRelativeAddress {
             if let short = Int32(exactly: Int64(bitPattern: address)) {
                 emitter.raw(0x64, 0x48, 0x8B, destination.rawValue << 3 | 4, 0x25)
@@ -191,7 +194,6 @@ extension Translator {
             }
             return true
         }
-        guard instruction.info.address_width == 64 else { return false }
         emitWithOperand(of: instruction, opcode: 0x8B, register: destination, prefix: 0x64, &emitter)
         return true
     }
@@ -210,12 +212,13 @@ extension Translator {
     }
 
     func emitLoadEffectiveAddress(_ instruction: DecodedInstruction, _ emitter: inout CodeEmitter) {
-        guard let address = instruction.ripRelativeAddress,
+        guard var address = instruction.ripRelativeAddress,
             let destination = DecodedInstruction.register(instruction.operands[0].reg.value)
         else {
             emitter.raw(instruction.bytes)
             return
         }
+        if instruction.info.address_width == 32 { address = UInt64(UInt32(truncatingIfNeeded: address)) }
         switch instruction.info.operand_width {
         case 64: emitter.load(destination, value: address)
         case 32: emitter.load(destination, value: UInt64(UInt32(truncatingIfNeeded: address)))
@@ -228,20 +231,14 @@ extension Translator {
         }
     }
 
-    /// RDFSBASE & co. on the guest's bases, which are not in the CPU while ring 0 runs.
+    /// RDFSBASE and RDGSBASE: the guest's bases are not in the CPU while ring 0 runs. The VMM does the writing forms, which
+    /// check that the address is canonical.
     func emitSegmentBase(_ instruction: DecodedInstruction, _ emitter: inout CodeEmitter) -> Flow {
-        guard let register = DecodedInstruction.register(instruction.operands[0].reg.value) else {
-            return callout(instruction, &emitter)
-        }
-        let isFS =
-            instruction.mnemonic == ZYDIS_MNEMONIC_RDFSBASE
-            || instruction.mnemonic == ZYDIS_MNEMONIC_WRFSBASE
-        let isRead =
-            instruction.mnemonic == ZYDIS_MNEMONIC_RDFSBASE
-            || instruction.mnemonic == ZYDIS_MNEMONIC_RDGSBASE
-        let slot = isFS ? layout.guestFSBase : layout.guestGSBase
-        guard instruction.info.operand_width == 64 else { return callout(instruction, &emitter) }
-        if isRead { emitter.load(register, from: slot) } else { emitter.store(register, to: slot) }
+        let slot = instruction.mnemonic == ZYDIS_MNEMONIC_RDFSBASE ? layout.guestFSBase : layout.guestGSBase
+        guard let register = DecodedInstruction.register(instruction.operands[0].reg.value),
+            instruction.info.operand_width == 64
+        else { return callout(instruction, &emitter) }
+        emitter.load(register, from: slot)
         return .next
     }
 }

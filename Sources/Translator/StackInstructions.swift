@@ -52,7 +52,7 @@ extension Translator {
                 emitter.loadGuest(.rsp, base: .rsp, displacement: 0)
             } else {
                 emitter.loadGuest(register, base: .rsp, displacement: 0)
-                // Popping again gives the same value, so an interrupt here may begin the instruction again.
+                emitter.mark(instruction.next, .stackReleasePending)
                 emitter.address(.rsp, .rsp, 8)
             }
         default:
@@ -63,13 +63,10 @@ extension Translator {
     }
 
     private func emitLeave(_ instruction: DecodedInstruction, _ emitter: inout CodeEmitter) -> Flow {
-        emitter.spill(.rcx)
-        emitter.mark(instruction.rip, [.spilled(.rcx)])
-        emitter.loadGuest(.rcx, base: .rbp, displacement: 0)
+        emitter.spill(.rsp)
+        emitter.mark(instruction.rip, [.spilled(.rsp)])
         emitter.address(.rsp, .rbp, 8)
-        emitter.move(.rbp, .rcx)
-        emitter.mark(instruction.next, [.spilled(.rcx)])
-        emitter.unspill(.rcx)
+        emitter.loadGuest(.rbp, base: .rbp, displacement: 0)
         return .next
     }
 }

@@ -64,6 +64,8 @@ public struct Undo: OptionSet, Sendable {
     public static let relocatedRSI = Undo(rawValue: 1 << 17)
     /// Guest RIP is in the vCPU's branch-target slot, not in the entry.
     public static let branchTaken = Undo(rawValue: 1 << 18)
+    /// RSP is still to be raised by 8: a POP has read its value and not released the stack.
+    public static let stackReleasePending = Undo(rawValue: 1 << 19)
 }
 
 /// Why a block could not be made.

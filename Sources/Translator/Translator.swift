@@ -95,8 +95,7 @@ public final class Translator {
         case ZYDIS_MNEMONIC_CLI:
             assembly.emitter.store(value: 0, to: layout.virtualInterruptFlag)
             return .next
-        case ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE, ZYDIS_MNEMONIC_WRFSBASE,
-            ZYDIS_MNEMONIC_WRGSBASE:
+        case ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE:
             return emitSegmentBase(instruction, &assembly.emitter)
         case ZYDIS_MNEMONIC_LEA:
             emitLoadEffectiveAddress(instruction, &assembly.emitter)
@@ -121,6 +120,11 @@ public final class Translator {
             return true
         }
         if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return true }
+        // VIA's instructions write through ES:RDI. Conditional jumps with VEX are Knights Corner's, undefined elsewhere.
+        if info.meta.category == ZYDIS_CATEGORY_PADLOCK { return true }
+        if info.meta.category == ZYDIS_CATEGORY_COND_BR, info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY {
+            return true
+        }
         switch instruction.mnemonic {
         case ZYDIS_MNEMONIC_STI, ZYDIS_MNEMONIC_PUSHF, ZYDIS_MNEMONIC_PUSHFD, ZYDIS_MNEMONIC_PUSHFQ,
             ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFD, ZYDIS_MNEMONIC_POPFQ,
@@ -141,6 +145,9 @@ public final class Translator {
             ZYDIS_MNEMONIC_XEND,
             ZYDIS_MNEMONIC_VMCALL, ZYDIS_MNEMONIC_VMMCALL, ZYDIS_MNEMONIC_VMFUNC, ZYDIS_MNEMONIC_RSM,
             ZYDIS_MNEMONIC_MONITOR, ZYDIS_MNEMONIC_MWAIT, ZYDIS_MNEMONIC_RDPID,
+            // It accesses memory that RAX names and ignores segment overrides.
+            ZYDIS_MNEMONIC_CLZERO,
+            ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE,
             // Privileged too, but the decoder's attribute is not set for every one of these.
             ZYDIS_MNEMONIC_LGDT, ZYDIS_MNEMONIC_LIDT, ZYDIS_MNEMONIC_LLDT, ZYDIS_MNEMONIC_LTR, ZYDIS_MNEMONIC_LMSW,
             ZYDIS_MNEMONIC_CLTS, ZYDIS_MNEMONIC_HLT, ZYDIS_MNEMONIC_INVD, ZYDIS_MNEMONIC_WBINVD,
@@ -156,7 +163,7 @@ public final class Translator {
                 return info.opcode == 0x8C || info.opcode == 0x8E
             }
             return info.opcode_map == ZYDIS_OPCODE_MAP_0F && (0x20...0x23).contains(info.opcode)
-        case ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP:
+        case ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_LEAVE:
             // FS and GS, and the 16-bit forms no 64-bit kernel uses.
             return info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || info.operand_width == 16
         default:

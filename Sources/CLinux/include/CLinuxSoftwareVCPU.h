@@ -33,6 +33,9 @@
 #define VB_SW_FRESH 456
 #define VB_SW_TABLE 4096
 
+// RFLAGS.TF, for the assembly: entering with it runs one instruction of the guest, which ends in SIGTRAP.
+#define VB_SW_RFLAGS_TF 0x100
+
 // Exit kinds, the result of vb_sw_enter.
 #define VB_SW_EXIT_CHAIN 1     // a direct branch to a block that is not linked yet; exit_id names the branch
 #define VB_SW_EXIT_INDIRECT 2  // an indirect branch missed the table; target holds the guest address
