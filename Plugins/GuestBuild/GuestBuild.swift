@@ -18,7 +18,8 @@ struct GuestBuild: BuildToolPlugin {
 
         let programs = workloads.appending(path: "Programs")
         let programScript = programs.appending(path: "build.sh")
-        let shared = try sources(below: programs, except: { isProgram($0, in: programs) })
+        let loops = try sources(below: workloads.appending(path: "Shared"))
+        let shared = try sources(below: programs, except: { isProgram($0, in: programs) }) + loops + interface
         var commands: [Command] = []
         for source in try sources(below: programs) where isProgram(source, in: programs) {
             let name = source.deletingPathExtension().lastPathComponent
@@ -35,7 +36,7 @@ struct GuestBuild: BuildToolPlugin {
             .buildCommand(
                 displayName: "Compiling guest kernel nub", executable: shell,
                 arguments: [kernelScript.path, outputs.path], environment: environment,
-                inputFiles: try sources(below: kernel) + interface,
+                inputFiles: try sources(below: kernel) + loops + interface,
                 outputFiles: [outputs.appending(path: "nub.elf")]))
         return commands
     }

@@ -65,6 +65,46 @@ extension GuestImages {
             operation: "call",
             options: ["--depth N       argument of the function (default 25)"]),
         GuestProgram(
+            name: "queens",
+            summary: "the n queens problem by backtracking: branches that are hard to predict",
+            operation: "square tried",
+            options: ["--size N        queens and side of the board (default 9)"]),
+        GuestProgram(
+            name: "fourier",
+            summary: "fast Fourier transform and its inverse, scalar double precision",
+            operation: "butterfly",
+            options: ["--points N      length of the transform, rounded down to a power of two (default 4096)"]),
+        GuestProgram(
+            name: "indirect-call",
+            summary: "calls through a table of functions, in an order that depends on data",
+            operation: "call",
+            options: ["--operations M  calls a round (default 200000)"]),
+        GuestProgram(
+            name: "strings",
+            summary: "memchr, strcmp, strlen and memcpy of the C library on words of a text",
+            operation: "word",
+            options: ["--operations M  words of the text (default 20000)"]),
+        GuestProgram(
+            name: "hash",
+            summary: "SHA-256 in plain code, no special instructions",
+            operation: "block of 64 bytes",
+            options: ["--path P        long or short: a million letters a, or abc again and again (default long)"]),
+        GuestProgram(
+            name: "compress",
+            summary: "compression of text by references to what came before, and back",
+            operation: "byte",
+            options: ["--bytes B       length of the text (default 256K)"]),
+        GuestProgram(
+            name: "interpreter",
+            summary: "an interpreter of bytecode that runs a prime sieve",
+            operation: "bytecode instruction",
+            options: ["--limit N       primes up to here (default 20000)"]),
+        GuestProgram(
+            name: "nanobench",
+            summary: "single operations of a kernel: call and return, port read; natively what ring 3 can do",
+            operation: "operation",
+            options: ["--operations M  operations a round (default 16K)"]),
+        GuestProgram(
             name: "memory-bandwidth",
             summary: "STREAM triad, a = b + s*c over large arrays",
             operation: "element of 24 bytes moved",

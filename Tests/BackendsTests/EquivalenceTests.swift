@@ -25,11 +25,21 @@ struct EquivalenceTests {
         "matmul": ["--rounds", "2", "--size", "64"],
         "pointer-chase": ["--rounds", "2", "--bytes", "16K,256K", "--operations", "5000"],
         "recursive-call": ["--rounds", "2", "--depth", "15"],
+        "queens": ["--rounds", "2", "--size", "6"],
+        "fourier": ["--rounds", "2", "--points", "256"],
+        "indirect-call": ["--rounds", "2", "--operations", "5000"],
+        "strings": ["--rounds", "2", "--operations", "500"],
+        "hash": ["--rounds", "2", "--path", "short"],
+        "compress": ["--rounds", "2", "--bytes", "16K"],
+        "interpreter": ["--rounds", "2", "--limit", "500"],
         "memory-bandwidth": ["--rounds", "2", "--bytes", "256K"],
         "spin": ["--rounds", "2", "--operations", "10000"],
     ]
 
-    @Test("every benchmark program", arguments: TrialRunner.guests, GuestImages.programs.map(\.name))
+    /// `nanobench` does more in a guest than natively.
+    private static let programs = GuestImages.programs.map(\.name).filter { $0 != "nanobench" }
+
+    @Test("every benchmark program", arguments: TrialRunner.guests, programs)
     func programs(guest: BackendName, program: String) throws {
         let arguments = try #require(Self.smallArguments[program])
         let (native, found) = try TrialRunner.expectSame(as: guest, TrialRunner.specification(of: program, arguments))
@@ -42,6 +52,18 @@ struct EquivalenceTests {
         #expect(found.exits?.isEmpty == false)
         #expect(found.counters["guest.systemCalls"] ?? 0 > 0)
         #expect(found.unknownSystemCalls == [:])
+    }
+
+    @Test("nanobenchmarks run in ring 0 of a guest, and natively where ring 3 can", arguments: TrialRunner.backends)
+    func nanobenchmarks(backend: BackendName) throws {
+        let result = try TrialRunner.run(
+            backend, TrialRunner.specification(of: "nanobench", ["--rounds", "2", "--operations", "160"]))
+        #expect(result.status == .exited(code: 0))
+        let isNative = backend == .native
+        #expect(
+            result.samples.map(\.phase) == (isNative ? ["callret", "callret"] : ["callret", "callret", "in", "in"]))
+        #expect(result.samples.allSatisfy { $0.operations == 160 && $0.nanoseconds > 0 })
+        #expect(result.counters["program.ring"] == (isNative ? 3 : 0))
     }
 
     @Test("a wrong result is a failed trial everywhere", arguments: TrialRunner.backends)

@@ -3,6 +3,7 @@
 // Every inline function is one instruction (plus register moves). Names are the mnemonics.
 #pragma once
 #include <stdint.h>
+#include "../../Shared/nanobenchmarks.h"
 
 #define CPU_INLINE static inline __attribute__((always_inline))
 // A C global that Swift may use without an actor: Nub is uniprocessor and never preempted in ring 0.

@@ -23,6 +23,9 @@ protocol Workload {
     /// One round, timed.
     /// - Returns: Operations done.
     mutating func run(phase: Int) -> UInt64
+    /// TSC cycles of the last round where the workload times itself, because its rounds hold more than its operations; nil: what
+    /// `run` took.
+    func measuredCycles(phase: Int) -> UInt64?
     /// Untimed, after each round: what the round computed and what it should have, by other means.
     mutating func outcome(phase: Int) -> Outcome
     /// Untimed, after the last round.
@@ -42,6 +45,7 @@ extension Workload {
     var phases: Int { 1 }
     func appendName(ofPhase phase: Int, to text: inout Text) { text.append("main") }
     mutating func prepare(phase: Int) {}
+    func measuredCycles(phase: Int) -> UInt64? { nil }
     mutating func finish() {}
     func appendValues(to records: inout Records) {}
 }

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../Shared/nanobenchmarks.h"
+
 // Time stamp before a timed region: earlier loads are done, later instructions have not begun
 // (Intel SDM vol. 2B, RDTSC: "LFENCE immediately before RDTSC").
 static inline uint64_t vb_tsc_begin(void) {
@@ -77,6 +79,12 @@ static inline uint64_t vb_xcr0(void) {
 // Keeps the compiler from removing work whose result it believes unused, or from moving it out of a timed region.
 static inline void vb_keep(uint64_t value) {
     __asm__ volatile("" : : "r"(value) : "memory");
+}
+
+// Of a number that is not negative. The compiler's own square root may call libm for the others.
+static inline double vb_square_root(double value) {
+    __asm__("sqrtsd %0, %0" : "+x"(value));
+    return value;
 }
 
 // glibc declares open() variadic, which Swift does not import.
