@@ -5,10 +5,11 @@ SUITE ?= Workloads/suites/quick.json
 ARGS ?=
 SOURCES = Package.swift Sources Tests Plugins Workloads
 
-.PHONY: help run build test fuzz lint format clean packages test-packages
+.PHONY: help run bench-software build test fuzz lint format clean packages test-packages
 
 help:
 	@echo "make run      install what is missing, build, run $(SUITE)"
+	@echo "make bench-software  measure the software VMM against its targets"
 	@echo "make build    build vbench and its guest code (.build/release/vbench)"
 	@echo "make test     build and run the tests"
 	@echo "make fuzz     compare random code, translated, with the CPU, until it is stopped"
@@ -20,6 +21,12 @@ help:
 
 run: build
 	.build/release/vbench run $(SUITE) $(ARGS)
+
+# A folder of its own for each run; mktemp makes it, `vbench run` takes it because it is empty.
+bench-software: test-packages build
+	@mkdir -p Results/runs && folder=$$(mktemp -d Results/runs/bench-software-XXXXXX) && \
+	    .build/release/vbench run Workloads/suites/bench-software.json --output "$$folder" $(ARGS); \
+	    .build/release/vbench targets "$$folder"
 
 build: packages
 	swift build -c release

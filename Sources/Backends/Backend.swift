@@ -18,6 +18,8 @@ public enum BackendName: String, Codable, Sendable, CaseIterable {
     case native
     case kvm
     case software
+    /// QEMU's emulator.
+    case qemuTCG = "qemu-tcg"
 }
 
 public enum Availability: Sendable, Equatable {
@@ -55,6 +57,8 @@ public struct TrialSpecification: Codable, Sendable {
     public var numaNode: Int?
     /// Seeds the guest's random numbers.
     public var seed: UInt64
+    /// Host TSC when the process that runs the trial was about to be started; nil where nobody took it.
+    public var launchTSC: UInt64?
     /// Backend options by name (e.g. `codeCacheBytes`), validated by the backend.
     public var options: [String: String]
 

@@ -1,6 +1,8 @@
 /// Every way to run a program that this build has: a new backend is added here and in `BackendName`.
 public enum BackendRegistry {
-    public static let all: [any Backend.Type] = [NativeBackend.self, KVMBackend.self, SoftwareBackend.self]
+    public static let all: [any Backend.Type] = [
+        NativeBackend.self, KVMBackend.self, SoftwareBackend.self, QEMUTCGBackend.self,
+    ]
 
     /// The backend of that name, or nil when this build lacks it.
     public static func backend(_ name: BackendName) -> (any Backend.Type)? {

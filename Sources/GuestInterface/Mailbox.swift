@@ -5,8 +5,9 @@
 ///
 /// The guest appends a record, then raises `used`. It rings `Port.doorbell` when the host should look now (program
 /// output waits, a phase begins, the log is three quarters full) and at the end. The host drains by reading
-/// `used` bytes and storing 0 there, before the guest's `out` completes. Without a host that drains (QEMU), the log fills; what
-/// does not fit is dropped and counted in `dropped`.
+/// `used` bytes and storing 0 there, before the guest's `out` completes. Without a host that drains (QEMU on its own), the log fills; what
+/// does not fit is dropped and counted in `dropped`. A host that shares the memory can be called by the serial port instead
+/// (`Doorbell.serialOption`).
 ///
 /// The guest is hostile: a host reads the header once into its own memory and checks every length.
 public struct MailboxHeader: BitwiseCopyable {

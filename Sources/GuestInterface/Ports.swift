@@ -15,6 +15,12 @@ public enum Port {
 public enum Doorbell {
     /// New records are in the mailbox, or it is full: drain it.
     public static let drain: UInt32 = 1
+
+    /// A machine booted by PVH that has no doorbell port, but a host that shares the guest's memory and reads its serial port (QEMU):
+    /// the first word of the kernel's command line.
+    public static let serialOption: StaticString = "nub.doorbell=serial"
+    /// What the guest then writes to the serial port instead (ASCII ENQ). It goes on when the host has stored 0 to the mailbox's `used`.
+    public static let serialByte: UInt8 = 0x05
 }
 
 /// Values a guest writes to `Port.debugExit`.

@@ -8,13 +8,19 @@ public struct TrialOrder: Codable, Sendable {
     public var specification: TrialSpecification
     /// The process that waits for the result; the child ends when that is no longer its parent.
     public var parent: Int32
+    /// Frequency of the host's TSC.
+    public var tscHertz: UInt64
     /// Pass what the program writes to the child's own standard output and standard error (`vbench exec`).
     public var passesOutput: Bool
 
-    public init(backend: BackendName, specification: TrialSpecification, parent: Int32, passesOutput: Bool = false) {
+    public init(
+        backend: BackendName, specification: TrialSpecification, parent: Int32, tscHertz: UInt64,
+        passesOutput: Bool = false
+    ) {
         self.backend = backend
         self.specification = specification
         self.parent = parent
+        self.tscHertz = tscHertz
         self.passesOutput = passesOutput
     }
 }

@@ -1,6 +1,7 @@
 import Backends
 import CLinux
 import Glibc
+import Host
 import Results
 
 /// Starts trials' child processes and waits for them, one thread, no matter how they end.
@@ -99,8 +100,12 @@ public final class Supervisor {
     private func start(
         _ backend: BackendName, _ specification: TrialSpecification, slot: Int, passesOutput: Bool
     ) throws(SystemError) -> ChildProcess {
+        let tscHertz = TimestampCounter.hertz
+        var specification = specification
+        specification.launchTSC = TimestampCounter.now()
         let order = TrialOrder(
-            backend: backend, specification: specification, parent: getpid(), passesOutput: passesOutput)
+            backend: backend, specification: specification, parent: getpid(), tscHertz: tscHertz,
+            passesOutput: passesOutput)
         return try ChildProcess(order, launcher: launcher, slot: slot, graceSeconds: graceSeconds)
     }
 

@@ -2,6 +2,7 @@ import Backends
 import CLinux
 import FoundationEssentials
 import Glibc
+import Host
 import Results
 
 /// The inside of a trial's child process: takes an order, places itself, runs the backend, reports the result.
@@ -30,6 +31,8 @@ public enum TrialChild {
         }
         // The parent may have died before the death signal was set up.
         guard getppid() == order.parent else { return 64 }
+
+        TimestampCounter.adopt(hertz: order.tscHertz)
 
         let observer = EventObserver(passesOutput: order.passesOutput)
         let result = run(order, observer)

@@ -3,16 +3,21 @@ import GuestInterface
 /// The host's end of the mailbox (layout and protocol: GuestInterface/Mailbox.swift).
 ///
 /// The guest owns the memory and may be hostile: the header and every record header are copied once, then checked.
-/// The vCPU must not be running during `drain`.
+/// During `drain` the vCPU must not be running, or the mailbox must be told: then it copies the log before it looks.
 public struct Mailbox: Sendable {
     private let memory: GuestMemory
     private let address: GuestPhysicalAddress
     private let bytes: UInt64
     private let start: Int
+    private let guestRuns: Bool
 
     /// A mailbox of `bytes` bytes in RAM at `address`. Throws `badGuestAddress` when that is not RAM,
     /// `invalidConfiguration` when it is smaller than its header or not 8-aligned.
-    public init(memory: GuestMemory, address: GuestPhysicalAddress, bytes: UInt64) throws(MachineError) {
+    ///
+    /// - Parameter guestRuns: whether the guest may write during `drain`.
+    public init(
+        memory: GuestMemory, address: GuestPhysicalAddress, bytes: UInt64, guestRuns: Bool = false
+    ) throws(MachineError) {
         guard bytes >= MailboxHeader.bytes, address.rawValue % 8 == 0 else {
             throw .invalidConfiguration("a mailbox of \(bytes) bytes at 0x\(String(address.rawValue, radix: 16))")
         }
@@ -23,6 +28,7 @@ public struct Mailbox: Sendable {
         self.address = address
         self.bytes = bytes
         start = pointer - memory.base
+        self.guestRuns = guestRuns
     }
 
     /// Records the guest could not fit so far, by its own account.
@@ -49,7 +55,13 @@ public struct Mailbox: Sendable {
         guard used <= bytes - MailboxHeader.bytes else {
             throw .invalidMailbox("\(used) bytes used of \(bytes - MailboxHeader.bytes)")
         }
-        let log = memory.base + start + Int(MailboxHeader.bytes)
+        var log = memory.base + start + Int(MailboxHeader.bytes)
+        if guestRuns {
+            let copy = UnsafeMutableRawPointer.allocate(byteCount: Int(used), alignment: 8)
+            copy.copyMemory(from: log, byteCount: Int(used))
+            log = copy
+        }
+        defer { if guestRuns { log.deallocate() } }
         var offset: UInt64 = 0
         while offset < used {
             guard used - offset >= MailboxRecordHeader.bytes else {

@@ -22,7 +22,7 @@ public struct Suite: Codable, Sendable, Equatable {
 
     public init(
         name: String, description: String = "", seed: UInt64 = 1, warmup: WarmupPolicy = .detect,
-        backends: [String] = Vocabulary.backends, workloads: [Workload], aggressors: [Workload] = [],
+        backends: [String] = Vocabulary.defaultBackends, workloads: [Workload], aggressors: [Workload] = [],
         colocation: [Colocation] = []
     ) {
         self.name = name
@@ -103,7 +103,7 @@ public struct Workload: Codable, Sendable, Equatable {
         memoryBytes = Limits.defaultMemoryBytes
         timeLimitSeconds = Limits.defaultTimeLimitSeconds
         cpu = .auto
-        backends = Vocabulary.backends
+        backends = Vocabulary.defaultBackends
         variants = []
     }
 
@@ -201,7 +201,7 @@ public struct Colocation: Codable, Sendable, Equatable {
         description = ""
         self.victim = victim
         self.aggressor = aggressor
-        backends = Vocabulary.backends
+        backends = Vocabulary.defaultBackends
         placements = Placement.allCases
         trials = Limits.defaultTrials
     }

@@ -38,9 +38,9 @@ struct SuiteReader {
         guard let object = cursor.object(keys: keys, expected: "a suite, an object,") else { return nil }
         _ = object["$schema"]?.string()
         let name = object.required("name", "add a short name, \"name\": \"quick\"").flatMap(identifier)
-        var defaults = Defaults(backends: vocabulary.backends)
+        var defaults = Defaults(backends: vocabulary.backends.filter(Vocabulary.defaultBackends.contains))
         if let list = object["backends"] {
-            defaults.backends = nameList(list, among: vocabulary.backends, "backend") ?? vocabulary.backends
+            defaults.backends = nameList(list, among: vocabulary.backends, "backend") ?? defaults.backends
         }
         defaults.trials = object["trials"].flatMap(trials) ?? defaults.trials
         if let object = object["defaults"]?.object(keys: ["memory", "timeLimit", "cpu"]) {
@@ -136,7 +136,8 @@ struct SuiteReader {
     func nameList(_ cursor: JSONCursor, among candidates: [String], _ what: String) -> [String]? {
         guard let elements = cursor.array(expected: "a list of \(what)s") else { return nil }
         if elements.isEmpty {
-            cursor.problem("the list is empty", "leave the key out for all: " + candidates.joined(separator: ", "))
+            cursor.problem(
+                "the list is empty", "leave the key out, or name some: " + candidates.joined(separator: ", "))
             return nil
         }
         let names = elements.map { ($0, $0.choice(of: candidates, what)) }

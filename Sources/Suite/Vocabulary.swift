@@ -1,7 +1,9 @@
 /// The names that a suite may refer to.
 public struct Vocabulary: Sendable, Equatable {
     /// Backends of this version.
-    public static let backends = ["native", "kvm", "software"]
+    public static let backends = ["native", "kvm", "software", "qemu-tcg"]
+    /// Those of a suite that names none.
+    public static let defaultBackends = ["native", "kvm", "software"]
 
     public var backends: [String]
     /// Built-in programs; nil accepts any well-formed name.

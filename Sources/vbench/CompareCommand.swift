@@ -35,20 +35,10 @@ struct CompareCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let comparison = Comparison(base: try read(base), new: try read(new), limit: maxRegression.fraction)
+        let comparison = Comparison(
+            base: try ReportArguments.read(base), new: try ReportArguments.read(new), limit: maxRegression.fraction)
         print(json ? try ComparisonJSON.text(comparison) : ComparisonTable.text(comparison, width: Terminal.width))
         if comparison.outcome != .passed { throw ExitCode(comparison.outcome.rawValue) }
-    }
-
-    private func read(_ path: String) throws -> RunReport {
-        var isFolder = false
-        if let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType {
-            isFolder = type == .typeDirectory
-        }
-        do { return try ReportFile.read(isFolder ? path + "/report.json" : path) } catch {
-            Terminal.complain("vbench: \(error)")
-            throw ExitStatus.compareUnusable
-        }
     }
 }
 

@@ -33,7 +33,7 @@ struct VBench: ParsableCommand {
         version: "vbench \(VBenchVersion.current)",
         subcommands: [
             RunCommand.self, ValidateCommand.self, DoctorCommand.self, ListCommand.self, ExecCommand.self,
-            CompareCommand.self, TrialChildCommand.self,
+            CompareCommand.self, TargetsCommand.self, TrialChildCommand.self,
         ])
 
     static func main() {

@@ -37,9 +37,9 @@ struct EquivalenceTests {
     ]
 
     /// `nanobench` does more in a guest than natively.
-    private static let programs = GuestImages.programs.map(\.name).filter { $0 != "nanobench" }
+    private static let comparablePrograms = GuestImages.programs.map(\.name).filter { $0 != "nanobench" }
 
-    @Test("every benchmark program", arguments: TrialRunner.guests, programs)
+    @Test("every benchmark program", arguments: TrialRunner.guests, comparablePrograms)
     func programs(guest: BackendName, program: String) throws {
         let arguments = try #require(Self.smallArguments[program])
         let (native, found) = try TrialRunner.expectSame(as: guest, TrialRunner.specification(of: program, arguments))

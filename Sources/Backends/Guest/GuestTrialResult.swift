@@ -131,6 +131,7 @@ struct GuestTrialResult {
                 result.countersUnavailable["bootNanoseconds"] = "the guest's time of the program's start is impossible"
             }
         }
+        addLaunchTime(to: &result)
         if let exit = records.programExit {
             if machine.contains(exit.startTSC), machine.contains(exit.endTSC), exit.startTSC <= exit.endTSC {
                 result.programNanoseconds = nanoseconds(exit.endTSC - exit.startTSC)
@@ -139,6 +140,18 @@ struct GuestTrialResult {
             }
         }
     }
+
+    /// From before the start of this process to the program's first instruction: what someone waits for who starts a VM.
+    private func addLaunchTime(to result: inout TrialResult) {
+        guard let launch = specification.launchTSC, let start = result.bootNanoseconds else { return }
+        guard outcome.startTSC >= launch else {
+            result.countersUnavailable[Self.launchCounter] = "the guest's TSC is not the host's"
+            return
+        }
+        result.counters[Self.launchCounter] = nanoseconds(outcome.startTSC - launch).map { $0 + start }
+    }
+
+    private static let launchCounter = "launch.programStartNanoseconds"
 
     private func nanoseconds(_ ticks: UInt64) -> Double? {
         outcome.tscHertz > 0 ? Double(ticks) * 1e9 / Double(outcome.tscHertz) : nil

@@ -17,8 +17,8 @@ struct BootInformation {
     var randomSeed0: UInt64 = 0
     var randomSeed1: UInt64 = 0
     var quirks: UInt64 = 0
-    /// Whether a vbench machine is below: doorbell, no PC devices.
-    var hasHost = false
+    /// How the host at the mailbox is called.
+    var doorbell = MailboxDoorbell.none
 
     var memoryEnd: UInt64 { highMemoryEnd != 0 ? highMemoryEnd : lowMemoryEnd }
 
@@ -41,7 +41,7 @@ struct BootInformation {
         randomSeed0 = info.randomSeed0
         randomSeed1 = info.randomSeed1
         quirks = info.quirks
-        hasHost = true
+        doorbell = .port
         return true
     }
 
@@ -73,6 +73,7 @@ struct BootInformation {
         if commandLine.rawValue != 0 {
             let length = user_string_length(commandLine.linear, UInt64(KERNEL_PATH_BYTES) - 1)
             copyCommandLine(commandLine, UInt64(length))
+            if commandLineStarts(with: Doorbell.serialOption) { doorbell = .serial }
         }
         if version >= 1 {
             let map = PhysicalAddress(info.load(fromByteOffset: 40, as: UInt64.self))

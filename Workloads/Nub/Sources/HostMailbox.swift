@@ -1,11 +1,20 @@
 import CPU
 
+/// How the host learns that it should look into the mailbox.
+enum MailboxDoorbell {
+    /// There is none.
+    case none
+    /// `Port.doorbell`; the log is empty when the instruction is done.
+    case port
+    /// `Doorbell.serialByte` on the serial port; the log is empty when the host has read it.
+    case serial
+}
+
 /// The log of records that the host reads (GuestInterface/Mailbox.swift).
 struct Mailbox {
     private var base: UInt64 = 0
     private var capacity: UInt32 = 0
-    /// Whether someone drains it at the doorbell.
-    private(set) var hasHost = false
+    private var doorbell = MailboxDoorbell.none
     /// Program output waits that the host has not been told of.
     private(set) var hasUnflushedOutput = false
     private var openRecord: UInt32 = 0
@@ -13,7 +22,7 @@ struct Mailbox {
     private static let usedOffset = 16
     private static let droppedOffset = 20
 
-    mutating func start(at address: PhysicalAddress, bytes: UInt64, hasHost: Bool) {
+    mutating func start(at address: PhysicalAddress, bytes: UInt64, doorbell: MailboxDoorbell) {
         base = address.linear
         let size = bytes > 1 << 24 ? 1 << 24 : bytes
         capacity = UInt32(truncatingIfNeeded: size &- MailboxHeader.bytes)
@@ -21,8 +30,11 @@ struct Mailbox {
         header.capacity = capacity
         memset(address.raw, 0, UInt(MailboxHeader.bytes))
         address.raw.storeBytes(of: header, as: MailboxHeader.self)
-        self.hasHost = hasHost
+        self.doorbell = doorbell
     }
+
+    /// Whether someone drains it at the doorbell.
+    var hasHost: Bool { doorbell != .none }
 
     private var used: UInt32 { cpu_load32(rawPointer(base) + Mailbox.usedOffset) }
 
@@ -85,7 +97,15 @@ struct Mailbox {
     /// Tells the host to drain now.
     mutating func ring() {
         hasUnflushedOutput = false
-        if hasHost { cpu_out32(Port.doorbell, Doorbell.drain) }
+        switch doorbell {
+        case .none: break
+        case .port: cpu_out32(Port.doorbell, Doorbell.drain)
+        case .serial:
+            if used == 0 { return }
+            var byte = Doorbell.serialByte
+            SerialPort.write(&byte, 1)
+            while used != 0 {}
+        }
     }
 }
 

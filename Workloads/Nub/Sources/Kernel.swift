@@ -14,7 +14,7 @@ func kernelMain(_ information: UInt64, _ isPVH: UInt32) {
     if !known { stop(DebugExitCode.panic) }
     mailbox.start(
         at: PhysicalAddress(bootInformation.mailboxAddress), bytes: bootInformation.mailboxBytes,
-        hasHost: bootInformation.hasHost)
+        doorbell: bootInformation.doorbell)
     mailbox.phase(BootPhase.kernelEntry)
 
     DescriptorTables.start(quirks: bootInformation.quirks)
