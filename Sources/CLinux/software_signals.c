@@ -40,16 +40,48 @@ SAME(xsave, VB_SW_XSAVE);
 SAME(xcr0, VB_SW_XCR0);
 SAME(kick, VB_SW_KICK);
 SAME(trap_fresh, VB_SW_FRESH);
+SAME(cpl, VB_SW_CPL);
+SAME(direct, VB_SW_DIRECT);
+SAME(translate_user, VB_SW_TRANSLATE_USER);
+SAME(attention, VB_SW_ATTENTION);
+SAME(long_star, VB_SW_LSTAR);
+SAME(syscall_mask, VB_SW_FMASK);
+SAME(syscall_cs, VB_SW_SYSCALL_CS);
+SAME(syscall_ss, VB_SW_SYSCALL_SS);
+SAME(sysret_cs, VB_SW_SYSRET_CS);
+SAME(sysret_ss, VB_SW_SYSRET_SS);
+SAME(code_selector, VB_SW_CS);
+SAME(stack_selector, VB_SW_SS);
+SAME(kept_flags, VB_SW_KEPT_FLAGS);
+SAME(user_end, VB_SW_USER_END);
+SAME(window, VB_SW_WINDOW);
+SAME(gdt_base, VB_SW_GDT_BASE);
+SAME(gdt_limit, VB_SW_GDT_LIMIT);
+SAME(frame, VB_SW_FRAME);
+SAME(syscall_stub, VB_SW_SYSCALL_STUB);
+SAME(sysret_stub, VB_SW_SYSRET_STUB);
+SAME(iret_stub, VB_SW_IRET_STUB);
+SAME(in_stub, VB_SW_IN_STUB);
+SAME(inline_syscalls, VB_SW_INLINE_SYSCALLS);
+SAME(inline_returns, VB_SW_INLINE_RETURNS);
+SAME(user_miss_stub, VB_SW_USER_MISS_STUB);
+SAME(port_reads, VB_SW_PORT_READS);
+SAME(port_log, VB_SW_PORT_LOG);
+SAME(steady_ports, VB_SW_STEADY_PORTS);
 SAME(table, VB_SW_TABLE);
+SAME(user_table, VB_SW_USER_TABLE);
+SAME(second_table, VB_SW_SECOND_TABLE);
+SAME(user_second_table, VB_SW_USER_SECOND_TABLE);
 
 extern vb_sw_vcpu *vb_sw_current;
-extern char vb_sw_enter_begin[], vb_sw_enter_end[];
+extern char vb_sw_enter_begin[], vb_sw_enter_end[], vb_sw_stubs_begin[], vb_sw_stubs_end[];
 void vb_sw_refuse(void);
 _Noreturn void vb_sw_leave_handler(vb_sw_vcpu *vcpu);
 
 #define BARE __attribute__((no_stack_protector, noinline))
 
-static timer_t kick_timer;
+// The kernel's own identifier (timer_create(2)), so that a handler needs no C library for it.
+static int kick_timer;
 
 // Signals that the VMM takes, and who had them before. The kick's handler stays, since one may still be on its way.
 #define TRAPS 6
@@ -156,6 +188,13 @@ static BARE void on_trap(int signal, siginfo_t *info, void *opaque) {
     leave(vcpu, context, VB_SW_EXIT_TRAP);
 }
 
+static inline long bare_syscall4(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+    register uint64_t r10 __asm__("r10") = d;
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+    return result;
+}
+
 static BARE void on_kick(int signal, siginfo_t *info, void *opaque) {
     vb_sw_vcpu *vcpu = vb_sw_current;
     ucontext_t *context = opaque;
@@ -170,6 +209,11 @@ static BARE void on_kick(int signal, siginfo_t *info, void *opaque) {
     }
     if (rip >= (uint64_t)vb_sw_enter_begin && rip < (uint64_t)vb_sw_enter_end) {
         context->uc_mcontext.gregs[REG_RIP] = (greg_t)vb_sw_refuse;
+    } else if (rip >= (uint64_t)vb_sw_stubs_begin && rip < (uint64_t)vb_sw_stubs_end) {
+        // On its way from guest to guest by a trampoline of some ten instructions, with state in many places: let it
+        // arrive and come again. No C library here: the host's FS base is not in place.
+        static const struct itimerspec soon = {.it_value = {.tv_sec = 0, .tv_nsec = 3000}};
+        bare_syscall4(SYS_timer_settime, (uint64_t)kick_timer, 0, (uint64_t)&soon, 0);
     }
 }
 
@@ -177,6 +221,16 @@ void vb_sw_prepare(vb_sw_vcpu *vcpu) {
     vcpu->self = (uint64_t)vcpu;
     vcpu->exit_stub = (uint64_t)vb_sw_exit;
     vcpu->miss_stub = (uint64_t)vb_sw_indirect_miss;
+    vcpu->user_miss_stub = (uint64_t)vb_sw_user_indirect_miss;
+    vb_sw_allow_system_calls(vcpu, 0);
+    vcpu->iret_stub = (uint64_t)vb_sw_iret;
+    vcpu->in_stub = (uint64_t)vb_sw_in;
+    for (int i = 0; i < VB_SW_STEADY_PORT_COUNT; i++) vcpu->steady_ports[i] = VB_SW_PORT_UNSTEADY;
+}
+
+void vb_sw_allow_system_calls(vb_sw_vcpu *vcpu, int allowed) {
+    vcpu->syscall_stub = (uint64_t)(allowed ? vb_sw_syscall : vb_sw_syscall_refused);
+    vcpu->sysret_stub = (uint64_t)(allowed ? vb_sw_sysret : vb_sw_sysret_refused);
 }
 
 int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
@@ -212,11 +266,11 @@ int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes) {
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGRTMIN;
     event._sigev_un._tid = (int)syscall(SYS_gettid);
-    return timer_create(CLOCK_MONOTONIC, &event, &kick_timer) == 0 ? 0 : errno;
+    return syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &kick_timer) == 0 ? 0 : errno;
 }
 
 void vb_sw_uninstall(void) {
-    timer_delete(kick_timer);
+    syscall(SYS_timer_delete, kick_timer);
     for (int i = 0; i < TRAPS; i++) sigaction(trap_signals[i], &previous[i], NULL);
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);
@@ -238,5 +292,5 @@ void vb_sw_arm_kick(uint64_t deadline_ns) {
     memset(&when, 0, sizeof when);
     when.it_value.tv_sec = (time_t)(deadline_ns / 1000000000u);
     when.it_value.tv_nsec = (long)(deadline_ns % 1000000000u);
-    timer_settime(kick_timer, TIMER_ABSTIME, &when, NULL);
+    syscall(SYS_timer_settime, kick_timer, TIMER_ABSTIME, &when, NULL);
 }

@@ -63,6 +63,14 @@ public final class PortBus {
         return value
     }
 
+    /// The byte that the port gives until the VMM itself changes something, where reading does nothing else. Nil: not so.
+    public func steadyValue(of port: UInt16) -> UInt8? {
+        switch port {
+        case Port.postCode, Port.serial + 5, Port.serial + 6: readByte(port)
+        default: nil
+        }
+    }
+
     /// Hands over everything the guest has sent so far. Call at the machine's end.
     public func finish() {
         drain()

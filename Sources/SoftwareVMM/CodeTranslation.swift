@@ -3,8 +3,10 @@ import Host
 import Machine
 import Translator
 
-/// When ring-0 code is translated, linked and dropped.
+/// When guest code is translated, linked and dropped.
 extension SoftwareMachine {
+    var ring: CodeCache.Ring { cpu.privilege == 3 ? .user : .supervisor }
+
     /// A direct branch to a block that was not linked: link it, unless translating it dropped the branch itself.
     func chain() throws(MachineStop) {
         exitReason = .dispatch
@@ -28,7 +30,7 @@ extension SoftwareMachine {
     func blockForCurrentRIP() throws(MachineStop) -> Int {
         var attempts = 0
         while true {
-            if let known = cache.find(cpu.rip) { return known }
+            if let known = cache.find(cpu.rip, ring) { return known }
             do throws(GuestException) {
                 return try translateBlock()
             } catch {
@@ -43,33 +45,26 @@ extension SoftwareMachine {
         let begin = TimestampCounter.now()
         let mode = cpu.pagingMode
         let rip = cpu.rip
-        guard let page = try fetch.page(rip, user: false, mode) else { throw .protection }
+        let user = cpu.privilege == 3
+        guard let page = try fetch.page(rip, user: user, mode) else { throw .protection }
         // Protect first, then read: a write that comes between is seen as one.
-        markCode(rip, page.offset)
-        let translator = stepsOverCodeWrite ? stepper : self.translator
+        let place = mark(rip, page.offset)
+        var second: CodeCache.Place?
+        let translator = translators.translator(for: ring, single: stepsOverCodeWrite)
         let block: TranslatedBlock
         do throws(TranslationError) {
             block = try translator.translate(rip, bytes: page.bytes)
         } catch {
-            guard let joint = try fetch.acrossPages(rip, user: false, mode) else { throw .protection }
-            markCode((rip & ~0xFFF) &+ 4096, joint.offsets.1)
+            guard let joint = try fetch.acrossPages(rip, user: user, mode) else { throw .protection }
+            second = mark(rip &+ 4096, joint.offsets.1)
             do throws(TranslationError) {
                 block = try translator.translate(rip, bytes: joint.bytes)
             } catch {
                 throw .undefined
             }
         }
-        let flushes = cache.flushes
-        let number = cache.insert(block)
-        if cache.flushes != flushes {
-            forgetCodePages()
-            markCode(rip, page.offset)
-            if (rip &+ UInt64(block.guestBytes) &- 1) & ~0xFFF != rip & ~0xFFF,
-                let next = try fetch.page((rip & ~0xFFF) &+ 4096, user: false, mode)
-            {
-                markCode((rip & ~0xFFF) &+ 4096, next.offset)
-            }
-        }
+        let number = cache.insert(block, ring, at: place, and: second)
+        if stepsOverCodeWrite { unprotectedBlocks.append(number) }
         let cycles = TimestampCounter.now() &- begin
         ledger.record(.translation, cycles: cycles)
         // The exit that led here is not charged for it too: the ledger's times add up.
@@ -77,63 +72,62 @@ extension SoftwareMachine {
         return number
     }
 
-    private func markCode(_ address: UInt64, _ offset: UInt64) {
-        if stepsOverCodeWrite { return }
-        let page = address & ~0xFFF
-        if codePages[page] == nil {
-            let global = shadow.isGlobal(address, cpu.pagingMode)
-            codePages[page] = (offset, global)
-        }
-        if !shadow.markCode(offset) {
+    /// Has the page of code at `address`, which lies at `offset` in RAM, protected against writes.
+    private func mark(_ address: UInt64, _ offset: UInt64) -> CodeCache.Place {
+        if !stepsOverCodeWrite, !shadow.markCode(offset) {
             pendingStop = MachineStop(.hostFailure("mprotect of a code page failed"))
         }
+        return CodeCache.Place(
+            address: address & ~0xFFF, offset: offset, isGlobal: shadow.isGlobal(address, cpu.pagingMode))
     }
 
-    private func forgetCodePages() {
-        codePages.removeAll(keepingCapacity: true)
-        shadow.unmarkAllCode()
+    /// The page at `offset` in RAM, which code was translated from, is about to change.
+    func dropCode(offset: UInt64) {
+        cache.invalidate(offset: offset)
+        shadow.unmarkCode(offset)
     }
 
-    /// A page that code was translated from has changed, or is not where it was.
-    func dropCode() {
-        cache.flush()
-        forgetCodePages()
+    /// The VMM has written to the page at `offset` in RAM for the guest.
+    func noticeWrite(to offset: UInt64) {
+        if shadow.isCode(offset) { dropCode(offset: offset) }
     }
 
-    /// The instruction at RIP writes to a page that code was translated from.
-    func stepOverCodeWrite() {
-        dropCode()
+    /// The instruction at RIP, in translated code, writes to the page at `offset`, which code was translated from: maybe its own,
+    /// so that it runs by itself with the page open, and its translation goes when it is done.
+    func stepOverCodeWrite(offset: UInt64) {
+        dropCode(offset: offset)
         stepsOverCodeWrite = true
+    }
+
+    /// Translations made while their pages were open to writes.
+    func dropUnprotectedCode() {
+        stepsOverCodeWrite = false
+        for number in unprotectedBlocks { cache.remove(number) }
+        unprotectedBlocks.removeAll(keepingCapacity: true)
     }
 
     /// CR3 was loaded (`all` false) or paging changed altogether.
     func dropTranslations(all: Bool) {
         if all { shadow.dropAll() } else { shadow.dropNonGlobal() }
         faultedUserAddress = nil
-        checkCode { all || !$0 }
+        revalidateCode { all || !$0.isGlobal }
     }
 
     /// INVLPG.
     func invalidate(_ address: UInt64) {
         shadow.drop(address)
         let page = address & ~0xFFF
-        if codePages[page] != nil { checkCode { _ in true } }
+        revalidateCode { $0.address == page }
     }
 
-    /// Blocks stay only while each of their pages is where it was and may be executed.
-    private func checkCode(where affected: (_ global: Bool) -> Bool) {
+    /// Blocks may run only while each of their pages is where it was and may be executed.
+    private func revalidateCode(where affected: (CodeCache.Page) -> Bool) {
         let mode = cpu.pagingMode
-        for (page, known) in codePages where affected(known.global) {
-            let same =
-                linear.walk.look(up: page, mode).map { path in
-                    path.translation.executable
-                        && memory.fileOffset(of: GuestPhysicalAddress(path.translation.physical(page)))
-                            == known.offset
-                } ?? false
-            if !same {
-                dropCode()
-                return
-            }
+        cache.revalidate(where: affected) { page in
+            guard let path = linear.walk.look(up: page.address, mode) else { return false }
+            let translation = path.translation
+            return translation.executable && (translation.user || page.ring == .supervisor)
+                && memory.fileOffset(of: GuestPhysicalAddress(translation.physical(page.address))) == page.offset
         }
     }
 }

@@ -85,14 +85,14 @@ extension SoftwareMachine {
         }
         stack &= ~15
         let flags = cpu.flags
-        try push(UInt64(cpu.selectors[2]), &stack)
+        try push(UInt64(cpu.stackSelector), &stack)
         try push(cpu[GPR.rsp], &stack)
         try push(flags, &stack)
         try push(UInt64(cpu.codeSelector), &stack)
         try push(next, &stack)
         if let errorCode { try push(UInt64(errorCode), &stack) }
         // Everything that can fault is done.
-        if cpu.privilege == 3 { cpu.selectors[2] = 0 }
+        if cpu.privilege == 3 { cpu.stackSelector = 0 }
         cpu[GPR.rsp] = stack
         cpu.privilege = 0
         cpu.codeSelector = gate.selector & ~3
@@ -104,9 +104,7 @@ extension SoftwareMachine {
 
     private func push(_ value: UInt64, _ stack: inout UInt64) throws(GuestException) {
         stack &-= 8
-        if let page = try linear.store(value, at: stack, cpu.pagingMode), shadow.isCode(page) {
-            dropCode()
-        }
+        if let page = try linear.store(value, at: stack, cpu.pagingMode) { noticeWrite(to: page) }
     }
 
     // MARK: Returns
@@ -128,7 +126,7 @@ extension SoftwareMachine {
         cpu.rip = rip
         cpu.codeSelector = UInt16(truncatingIfNeeded: selector)
         cpu[GPR.rsp] = newStack
-        cpu.selectors[2] = UInt16(truncatingIfNeeded: stackSelector)
+        cpu.stackSelector = UInt16(truncatingIfNeeded: stackSelector)
         cpu.flags = flags
         enterPrivilege(UInt8(selector & 3))
     }
@@ -141,7 +139,7 @@ extension SoftwareMachine {
         cpu.flags = cpu[GPR.r11] & ~Flags.resume
         let base = UInt16(truncatingIfNeeded: cpu.star >> 48)
         cpu.codeSelector = (base &+ 16) | 3
-        cpu.selectors[2] = (base &+ 8) | 3
+        cpu.stackSelector = (base &+ 8) | 3
         enterPrivilege(3)
     }
 
@@ -155,7 +153,7 @@ extension SoftwareMachine {
         cpu.flags = flags & ~cpu.systemCallMask & ~Flags.resume
         let base = UInt16(truncatingIfNeeded: cpu.star >> 32)
         cpu.codeSelector = base & ~3
-        cpu.selectors[2] = base &+ 8
+        cpu.stackSelector = base &+ 8
         cpu.privilege = 0
     }
 

@@ -43,20 +43,20 @@ struct GuestLinearMemory {
     }
 
     func load<T: BitwiseCopyable & ExpressibleByIntegerLiteral>(
-        _ address: UInt64, as type: T.Type = T.self, _ mode: PagingMode
+        _ address: UInt64, as type: T.Type = T.self, user: Bool = false, _ mode: PagingMode
     ) throws(GuestException) -> T {
         var value: T = 0
         try withUnsafeMutableBytes(of: &value) { (bytes) throws(GuestException) in
-            try read(address, into: bytes.baseAddress!, count: bytes.count, Access(), mode)
+            try read(address, into: bytes.baseAddress!, count: bytes.count, Access(user: user), mode)
         }
         return value
     }
 
     /// Stores 8 bytes; returns the memfd offset of the page written (the last one, should it cross), so that the caller can tell code pages.
-    func store(_ value: UInt64, at address: UInt64, _ mode: PagingMode) throws(GuestException)
+    func store(_ value: UInt64, at address: UInt64, user: Bool = false, _ mode: PagingMode) throws(GuestException)
         -> UInt64?
     {
-        let access = Access(write: true)
+        let access = Access(write: true, user: user)
         let first = try translate(address, access, mode)
         if first & 0xFFF <= 4088 {
             guard let target = memory.pointer(to: GuestPhysicalAddress(first), count: 8) else {

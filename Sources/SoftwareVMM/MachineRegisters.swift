@@ -35,6 +35,8 @@ extension SoftwareMachine {
         case 3:
             guard value & 0xFFF0_0000_0000_0000 == 0 else { throw .protection }
             cpu.cr3 = value
+            userMode.enter(
+                root: value & PageTableEntry.addressMask, inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
             dropTranslations(all: false)
         case 4:
             // VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE

@@ -86,10 +86,8 @@ extension SoftwareMachine {
             try emulateMove(info)
         case ZYDIS_MNEMONIC_PUSHFQ:
             let stack = cpu[GPR.rsp] &- 8
-            if let page = try linear.store(cpu.flags & ~Flags.resume, at: stack, cpu.pagingMode),
-                shadow.isCode(page)
-            {
-                dropCode()
+            if let page = try linear.store(cpu.flags & ~Flags.resume, at: stack, cpu.pagingMode) {
+                noticeWrite(to: page)
             }
             cpu[GPR.rsp] = stack
         case ZYDIS_MNEMONIC_POPFQ:
@@ -211,6 +209,15 @@ extension SoftwareMachine {
 
     // MARK: Ports
 
+    /// Tells the trampoline for IN which ports read the same until the VMM runs again.
+    func publishSteadyPorts() {
+        let values = UnsafeMutableRawPointer(cpu.state).advanced(by: Int(VB_SW_STEADY_PORTS))
+            .assumingMemoryBound(to: UInt16.self)
+        for port in 0..<UInt16(VB_SW_STEADY_PORT_COUNT) {
+            values[Int(port)] = ports.steadyValue(of: port).map(UInt16.init) ?? UInt16(VB_SW_PORT_UNSTEADY)
+        }
+    }
+
     private func portAccess(_ port: UInt16, size: Int, isWrite: Bool) {
         exitReason = .portIO
         if isWrite {
@@ -303,7 +310,8 @@ extension SoftwareMachine {
                     return
                 }
                 let number = Int(info.raw.modrm.reg)
-                let value = UInt64(number == 1 ? cpu.codeSelector : cpu.selectors[number])
+                let value = UInt64(
+                    number == 1 ? cpu.codeSelector : number == 2 ? cpu.stackSelector : cpu.selectors[number])
                 let target = Int(ZydisRegisterGetId(destination.reg.value))
                 cpu[target] = info.operand_width == 16 ? cpu[target] & ~0xFFFF | value : value
             }
@@ -332,7 +340,7 @@ extension SoftwareMachine {
     /// Bases and limits of segments do not count in 64-bit mode, those of FS and GS apart: a load with a null selector leaves the
     /// base (AMD) or clears it (Intel); ours clears it.
     private func loadSegment(_ number: Int, _ selector: UInt16) {
-        cpu.selectors[number] = selector
+        if number == 2 { cpu.stackSelector = selector } else { cpu.selectors[number] = selector }
         if number == 4 { cpu.state.pointee.guest_fs_base = 0 }
         if number == 5 { cpu.state.pointee.guest_gs_base = 0 }
     }

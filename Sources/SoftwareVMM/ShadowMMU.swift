@@ -15,8 +15,8 @@ final class ShadowMMU {
         case guestFault(UInt32)
         /// No RAM there.
         case device(UInt64)
-        /// A write to a page that code was translated from: its translations must go first.
-        case codeWrite
+        /// A write to the page at this memfd offset, which code was translated from: its translations must go first.
+        case codeWrite(UInt64)
         /// The host refused.
         case failed(String)
     }
@@ -35,6 +35,8 @@ final class ShadowMMU {
     private let walk: PageTableWalk
     /// One bit a page of RAM (by memfd offset): code was translated from it.
     private var codePages: [UInt64]
+    /// One bit a page of RAM: it has been mapped writable in the user half since that was last dropped.
+    private var userWritable: [UInt64]
     private var kernelExtents: [Extent] = []
     /// Host mappings of the guest's user half, in both places.
     private(set) var userMappings = 0
@@ -51,6 +53,7 @@ final class ShadowMMU {
         self.userMappingLimit = userMappingLimit
         walk = PageTableWalk(memory: memory)
         codePages = Array(repeating: 0, count: Int(memory.bytes >> 18) + 1)
+        userWritable = codePages
     }
 
     deinit { dropAll() }
@@ -68,7 +71,7 @@ final class ShadowMMU {
         guard let offset = memory.fileOffset(of: GuestPhysicalAddress(physical & ~0xFFF)) else {
             return .device(physical)
         }
-        if access.write && isCode(offset) { return .codeWrite }
+        if access.write && isCode(offset) { return .codeWrite(offset) }
         fills &+= 1
         let mapped: Bool
         if map.isKernel(address) {
@@ -111,8 +114,13 @@ final class ShadowMMU {
         }
         if writable && isCode(offset) { protection &= ~PROT_WRITE }
         userMappings += 1
+        if protection & PROT_WRITE != 0 { noteWritable(run.offset, run.bytes) }
         let host = access.user ? run.first : map.supervisorHost(run.first)
         return mapHost(host, run.bytes, run.offset, protection, populate: true)
+    }
+
+    private func noteWritable(_ offset: UInt64, _ bytes: UInt64) {
+        for page in offset >> 12..<(offset + bytes) >> 12 { userWritable[Int(page >> 6)] |= 1 << (page & 63) }
     }
 
     /// Takes neighbours into the same host mapping: pages that follow in guest memory too, with the same rights, that the guest
@@ -213,8 +221,8 @@ final class ShadowMMU {
     func markCode(_ offset: UInt64) -> Bool {
         guard !isCode(offset) else { return true }
         codePages[Int(offset >> 18)] |= 1 << (offset >> 12 & 63)
-        // User mappings are not indexed by page; such a page hardly ever is one, so dropping them all is cheap.
-        if userMappings > 0 { dropUser() }
+        // User mappings are not indexed by page; a page of code is hardly ever mapped for writing.
+        if userMappings > 0, userWritable[Int(offset >> 18)] & 1 << (offset >> 12 & 63) != 0 { dropUser() }
         for extent in kernelExtents where extent.protection & PROT_WRITE != 0 {
             guard protect(offset, in: extent, PROT_READ) else { return false }
         }
@@ -226,14 +234,6 @@ final class ShadowMMU {
         codePages[Int(offset >> 18)] &= ~(1 << (offset >> 12 & 63))
         for extent in kernelExtents where extent.protection & PROT_WRITE != 0 {
             _ = protect(offset, in: extent, extent.protection)
-        }
-    }
-
-    func unmarkAllCode() {
-        for word in codePages.indices where codePages[word] != 0 {
-            for bit in 0..<64 where codePages[word] & 1 << UInt64(bit) != 0 {
-                unmarkCode(UInt64(word) << 18 | UInt64(bit) << 12)
-            }
         }
     }
 
@@ -301,6 +301,7 @@ final class ShadowMMU {
         unmap(map.userBegin, map.userEnd - map.userBegin)
         unmap(map.supervisorHost(0), map.userEnd)
         userMappings = 0
+        for word in userWritable.indices where userWritable[word] != 0 { userWritable[word] = 0 }
     }
 
     private func unmap(_ host: UInt64, _ bytes: UInt64) {

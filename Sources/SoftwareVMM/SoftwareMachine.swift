@@ -5,8 +5,8 @@ import Host
 import Machine
 import Translator
 
-/// The software VMM: guest ring 3 runs directly on the CPU, guest ring 0 is translated, guest page tables are shadowed by host
-/// mappings. Needs neither /dev/kvm nor privileges.
+/// The software VMM: guest ring 0 is translated, guest ring 3 runs directly on the CPU or translated too (`UserMode`), guest page
+/// tables are shadowed by host mappings. Needs neither /dev/kvm nor privileges.
 ///
 /// One a process at a time, and `run` on one thread: it takes the process's fault handlers and the address ranges of
 /// `AddressMap`. Exits are timed from `vb_sw_enter`'s return to its next call: the VMM's own work, without the CPU's and the
@@ -19,9 +19,8 @@ public final class SoftwareMachine {
     let cache: CodeCache
     let linear: GuestLinearMemory
     let fetch: InstructionFetch
-    let translator: Translator
-    /// Makes blocks of one instruction, for code that writes to its own page.
-    let stepper: Translator
+    let translators: Translators
+    var userMode: UserModePolicy
     private let configuration: MachineConfiguration
     let tscHertz: UInt64
     let ledger = ExitLedger()
@@ -47,12 +46,13 @@ public final class SoftwareMachine {
     var interruptsDelivered: UInt64 = 0
 
     /// The instruction at RIP writes to a page of translated code, maybe its own: it runs in a block of one instruction, its page
-    /// open to writes, and every translation goes when it is done.
+    /// open to writes, which goes when it is done.
     var stepsOverCodeWrite = false
+    var unprotectedBlocks: [Int] = []
+    /// One instruction of translated ring 3 runs directly, because the translator has no form for it.
+    var stepsDirectly = false
     /// TSC when the guest was last left, plus what has been charged elsewhere since.
     var exitTSC: UInt64 = 0
-    /// Pages that blocks were translated from: guest page, memfd offset, and whether the translation is global.
-    var codePages: [UInt64: (offset: UInt64, global: Bool)] = [:]
     var haltedTicks: UInt64 = 0
     var armedDeadline: UInt64 = 0
     var limitTSC: UInt64 = .max
@@ -60,8 +60,9 @@ public final class SoftwareMachine {
 
     /// Options of the software VMM.
     public struct Options: Sendable {
-        /// Bytes of host code kept before everything is dropped: at least 64 KiB.
+        /// Bytes of host code kept before the oldest is dropped: at least 64 KiB.
         public var codeCacheBytes = 32 << 20
+        public var userMode = UserMode.adaptive
         public init() {}
     }
 
@@ -88,22 +89,14 @@ public final class SoftwareMachine {
         fetch = InstructionFetch(memory: memory, linear: linear)
         let state = cpu.state
         state.pointee.vmm_begin = map.vmmBegin
-        vb_sw_prepare(state)
         cache = try CodeCache(capacity: options.codeCacheBytes, vcpu: state)
-        translator = Translator(layout: Self.layout, options: TranslationOptions(windowBase: map.window))
-        stepper = Translator(
-            layout: Self.layout, options: TranslationOptions(windowBase: map.window, instructionLimit: 1))
+        state.pointee.user_end = map.userEnd
+        state.pointee.window = map.window
+        translators = Translators(map: map)
+        userMode = UserModePolicy(mode: options.userMode)
         cpuidFaults = vb_sw_fault_cpuid(1) == 0
         if cpuidFaults { _ = vb_sw_fault_cpuid(0) }
     }
-
-    private static let layout = VCPULayout(
-        instructionPointer: VB_SW_RIP, branchTarget: VB_SW_TARGET, spillSlots: VB_SW_SPILL,
-        exitKind: VB_SW_EXIT_KIND,
-        exitIdentifier: VB_SW_EXIT_ID, exitStub: VB_SW_EXIT_STUB, missStub: VB_SW_MISS_STUB,
-        guestFSBase: VB_SW_GUEST_FS,
-        guestGSBase: VB_SW_GUEST_GS, virtualInterruptFlag: VB_SW_VIF, indirectTable: VB_SW_TABLE,
-        chainExit: VB_SW_EXIT_CHAIN, emulateExit: VB_SW_EXIT_EMULATE)
 
     /// Whether this host can run it.
     public enum Support: Sendable, Equatable {
@@ -141,6 +134,7 @@ public final class SoftwareMachine {
             do throws(MachineError) { ports = try PortBus(memory: memory, observer: observer) } catch {
                 throw MachineStop(.hostFailure(error.description))
             }
+            publishSteadyPorts()
             guard configuration.timeLimit > 0 else { throw MachineStop(.timeout) }
             limitTSC = start &+ UInt64(min(configuration.timeLimit, 1e9) * Double(tscHertz))
             let stack = try takeThread()
@@ -197,7 +191,9 @@ public final class SoftwareMachine {
             let kind = vb_sw_enter(cpu.state)
             exitTSC = TimestampCounter.now()
             exitReason = .other
-            if cpu.privilege == 3 { takeUserState() }
+            recordPortReads()
+            let ranDirectly = cpu.state.pointee.direct != 0
+            if ranDirectly { takeUserState() }
             let shadowed = cpu.interruptShadow
             cpu.interruptShadow = false
             switch Int32(truncatingIfNeeded: kind) {
@@ -205,11 +201,14 @@ public final class SoftwareMachine {
             case VB_SW_EXIT_INDIRECT: try indirect()
             case VB_SW_EXIT_EMULATE:
                 cpu.rip = cpu.state.pointee.rip
-                do throws(GuestException) { try emulateRing0() } catch { try deliver(error) }
-            case VB_SW_EXIT_TRAP: try handleTrap()
+                do throws(GuestException) {
+                    if cpu.privilege == 3 { try emulateRing3() } else { try emulateRing0() }
+                } catch { try deliver(error) }
+            case VB_SW_EXIT_TRAP:
+                if ranDirectly { try handleDirectTrap() } else { try handleTranslatedTrap() }
             case VB_SW_EXIT_KICK:
                 exitReason = .externalInterrupt
-                if cpu.privilege == 0 {
+                if !ranDirectly {
                     let before = cpu.rip
                     recoverGuestState(cpu.state.pointee.resume)
                     // Refused before the instruction behind STI ran: the shadow stays.
@@ -221,10 +220,22 @@ public final class SoftwareMachine {
         }
     }
 
-    /// Ring 3 can change more of its state than ring 0: bases by WRFSBASE, flags by POPF.
+    /// Port reads that were answered without leaving translated code.
+    private func recordPortReads() {
+        let count = cpu.state.pointee.port_reads
+        guard count > 0 else { return }
+        cpu.state.pointee.port_reads = 0
+        let log = UnsafeRawPointer(cpu.state).advanced(by: Int(VB_SW_PORT_LOG)).assumingMemoryBound(to: UInt32.self)
+        for index in 0..<Int(count) { ledger.record(.portIO, cycles: UInt64(log[index])) }
+    }
+
+    /// Ring 3 run directly can change state behind the VMM's back: bases by WRFSBASE, flags by POPF.
     private func takeUserState() {
+        cpu.state.pointee.direct = 0
         cpu.rip = cpu.state.pointee.resume
         cpu.keepUserFlags()
+        // TF was the VMM's.
+        if stepsDirectly { cpu.endDirectStep() }
         let kind = Int32(truncatingIfNeeded: cpu.state.pointee.exit_kind)
         if kind == VB_SW_EXIT_TRAP || (kind == VB_SW_EXIT_KICK && cpu.state.pointee.trap_fresh != 0) {
             cpu.state.pointee.guest_fs_base = cpu.state.pointee.trap_fs_base
@@ -236,8 +247,7 @@ public final class SoftwareMachine {
     private func afterExit() throws(MachineStop) {
         if let stop = pendingStop { throw stop }
         if stepsOverCodeWrite, !resumesTranslation, exitReason != .tracedWrite {
-            stepsOverCodeWrite = false
-            dropCode()
+            dropUnprotectedCode()
         }
         if cpu.state.pointee.kick != 0 {
             cpu.state.pointee.kick = 0
@@ -250,6 +260,9 @@ public final class SoftwareMachine {
         if halted { try waitForInterrupt() }
         if !resumesTranslation { try deliverPendingInterrupt() }
         if timerChanged { armKick() }
+        if userMode.isTranslated {
+            userMode.noteTranslated(inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
+        }
         // An interrupt that STI has let in waits one instruction: come back soon. On a busy host entering the guest may
         // take longer than the wait, and the kick comes too early again: each refusal doubles the wait.
         if cpu.interruptShadow, cpu.apic.deliverable != nil {
@@ -266,10 +279,15 @@ public final class SoftwareMachine {
         if resumesTranslation {
             resumesTranslation = false
             state.pointee.rflags = state.pointee.rflags & Flags.live | Flags.always | Flags.interrupt
+            // Translated code may have changed rings since it was entered.
+            state.pointee.enter_fs = cpu.privilege == 3 ? state.pointee.guest_fs_base : map.window
+            state.pointee.enter_gs = state.pointee.`self`
             return
         }
         if cpu.singleStepping { throw .unsupported("single-stepping (RFLAGS.TF)") }
-        if cpu.privilege == 3 {
+        let translatesUser = userMode.isTranslated && !stepsDirectly
+        state.pointee.translate_user = translatesUser ? 1 : 0
+        if cpu.privilege == 3, !translatesUser {
             while !map.isUser(cpu.rip) {
                 // No code there: the fetch faults, as it would on the CPU.
                 exitReason = .exception
@@ -281,17 +299,22 @@ public final class SoftwareMachine {
                 guard cpu.privilege == 3 else { break }
             }
         }
-        if cpu.privilege == 3 {
+        if cpu.privilege == 3, !translatesUser {
             cpu.prepareFlags()
+            if stepsDirectly { state.pointee.rflags |= Flags.trap }
             state.pointee.enter_fs = state.pointee.guest_fs_base
             state.pointee.enter_gs = state.pointee.guest_gs_base
             state.pointee.resume = cpu.rip
-            return
+            state.pointee.direct = 1
+        } else {
+            // Looking for the block may deliver a fault of the fetch, and end in another ring.
+            state.pointee.resume = cache.directEntry(try blockForCurrentRIP())
+            state.pointee.enter_fs = cpu.privilege == 3 ? state.pointee.guest_fs_base : map.window
+            state.pointee.enter_gs = state.pointee.`self`
+            cpu.prepareFlags()
         }
-        state.pointee.enter_fs = map.window
-        state.pointee.enter_gs = state.pointee.`self`
-        state.pointee.resume = cache.directEntry(try blockForCurrentRIP())
-        cpu.prepareFlags()
+        // A return to ring 3 that something waits for is the VMM's.
+        state.pointee.attention = cpu.apic.deliverable != nil || faultedUserAddress != nil ? 1 : 0
     }
 
     // MARK: The end
@@ -304,7 +327,12 @@ public final class SoftwareMachine {
         outcome.counters = [
             "software.translatedBlocks": Double(cache.translatedBlocks),
             "software.translatedInstructions": Double(cache.translatedInstructions),
-            "software.codeCacheFlushes": Double(cache.flushes),
+            "software.codeCacheEvictions": Double(cache.evictions),
+            "software.codeInvalidations": Double(cache.invalidations),
+            "software.inlineSystemCalls": Double(cpu.state.pointee.inline_syscalls),
+            "software.inlineReturns": Double(cpu.state.pointee.inline_returns),
+            "software.movesToTranslation": Double(userMode.movesToTranslation),
+            "software.movesToDirect": Double(userMode.movesToDirect),
             "software.shadowFills": Double(shadow.fills),
             "software.shadowDrops": Double(shadow.drops),
             "software.hostMapCalls": Double(shadow.mapCalls),

@@ -6,23 +6,22 @@ import Translator
 
 /// What host signals mean for the guest.
 extension SoftwareMachine {
-    /// A synchronous signal interrupted the guest.
-    func handleTrap() throws(MachineStop) {
-        let state = cpu.state.pointee
-        if cpu.privilege == 3 {
-            try handleUserTrap(
-                signal: Int32(state.trap_signal), vector: UInt8(truncatingIfNeeded: state.trap_number))
-        } else {
-            try handleKernelTrap(
-                signal: Int32(state.trap_signal), vector: UInt8(truncatingIfNeeded: state.trap_number))
+    // MARK: Ring 3 run directly
+
+    /// A synchronous signal interrupted ring 3, run directly.
+    func handleDirectTrap() throws(MachineStop) {
+        let signal = Int32(cpu.state.pointee.trap_signal)
+        let vector = UInt8(truncatingIfNeeded: cpu.state.pointee.trap_number)
+        if stepsDirectly {
+            stepsDirectly = false
+            if vector == GuestException.debug {
+                exitReason = .emulatedInstruction
+                return
+            }
         }
-    }
-
-    // MARK: Ring 3
-
-    private func handleUserTrap(signal: Int32, vector: UInt8) throws(MachineStop) {
         if signal == SIGSYS {
             exitReason = .systemCall
+            userMode.noteDirectCall(inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
             try userSystemCall()
             return
         }
@@ -71,9 +70,9 @@ extension SoftwareMachine {
             faultedUserAddress = address
             try deliver(
                 GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
-        case .codeWrite:
+        case .codeWrite(let offset):
             exitReason = .tracedWrite
-            dropCode()
+            dropCode(offset: offset)
         case .device(let physical):
             throw MachineStop(
                 .guestMemoryFault("ring 3 accesses guest-physical \(hex(physical)), where there is no RAM"))
@@ -109,17 +108,23 @@ extension SoftwareMachine {
         }
     }
 
-    // MARK: Ring 0
+    // MARK: Translated code
 
-    private func handleKernelTrap(signal: Int32, vector: UInt8) throws(MachineStop) {
+    /// A synchronous signal interrupted translated code.
+    func handleTranslatedTrap() throws(MachineStop) {
+        let signal = Int32(cpu.state.pointee.trap_signal)
+        let vector = UInt8(truncatingIfNeeded: cpu.state.pointee.trap_number)
         let host = cpu.state.pointee.resume
+        let user = cpu.privilege == 3
         guard host >= cpu.state.pointee.code_begin, host < cpu.state.pointee.code_end else {
             throw MachineStop(
                 .emulationFailure("translated code went astray to host address \(hex(host))"))
         }
         if vector == GuestException.pageFault {
-            let address = map.guest(ofSupervisorHost: cpu.state.pointee.trap_address)
-            let access = Access(write: cpu.state.pointee.trap_error & 2 != 0)
+            let address =
+                user
+                ? cpu.state.pointee.trap_address : map.guest(ofSupervisorHost: cpu.state.pointee.trap_address)
+            let access = Access(write: cpu.state.pointee.trap_error & 2 != 0, user: user)
             switch shadow.fill(address, access, cpu.pagingMode) {
             case .filled:
                 // The same host instruction again: nothing of the guest's state is touched.
@@ -128,18 +133,22 @@ extension SoftwareMachine {
                 resumesTranslation = true
             case .guestFault(let code):
                 exitReason = .guestPageFault
-                recoverGuestState(host)
+                if recoverGuestState(host).contains(.emulate) {
+                    do throws(GuestException) { try emulateRing0() } catch { try deliver(error) }
+                    return
+                }
+                if user { faultedUserAddress = address }
                 try deliver(
                     GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
-            case .codeWrite:
+            case .codeWrite(let offset):
                 exitReason = .tracedWrite
                 recoverGuestState(host)
-                stepOverCodeWrite()
+                stepOverCodeWrite(offset: offset)
             case .device(let physical):
                 recoverGuestState(host)
                 throw MachineStop(
                     .guestMemoryFault(
-                        "ring 0 accesses guest-physical \(hex(physical)), where there is no RAM"))
+                        "ring \(cpu.privilege) accesses guest-physical \(hex(physical)), where there is no RAM"))
             case .failed(let reason):
                 recoverGuestState(host)
                 throw MachineStop(.emulationFailure(reason))
@@ -156,17 +165,19 @@ extension SoftwareMachine {
     }
 
     /// Makes the guest's registers and RIP exact at an interruption of translated code (see `MapEntry`).
-    func recoverGuestState(_ host: UInt64) {
-        guard let number = cache.block(containing: host) else { return }
+    @discardableResult
+    func recoverGuestState(_ host: UInt64) -> Undo {
+        guard let number = cache.block(containing: host) else { return [] }
         let entry = cache.blocks[number].entry(at: host)
+        cpu.rip = entry.undo.contains(.branchTaken) ? entry.guestRIP &+ cpu[GPR.rcx] : entry.guestRIP
         if entry.undo.contains(.relocatedRDI) { cpu[GPR.rdi] &-= map.window }
         if entry.undo.contains(.relocatedRSI) { cpu[GPR.rsi] &-= map.window }
         for register in Register.allCases where entry.undo.contains(.spilled(register)) {
             cpu[Int(register.rawValue)] = cpu.spillSlots[Int(register.rawValue)]
         }
         if entry.undo.contains(.stackReleasePending) { cpu[GPR.rsp] &+= 8 }
-        cpu.rip = entry.undo.contains(.branchTaken) ? cpu.state.pointee.target : entry.guestRIP
         resumesTranslation = false
+        return entry.undo
     }
 
     /// A fill that does not help would fault for ever: this is a defect of the VMM and ends the machine.

@@ -37,6 +37,7 @@ struct GuestException: Error {
     /// CR2, for page faults.
     var address: UInt64?
 
+    static let debug: UInt8 = 1
     static let invalidOpcode: UInt8 = 6
     static let doubleFault: UInt8 = 8
     static let generalProtection: UInt8 = 13
@@ -66,7 +67,6 @@ final class VirtualCPU {
 
     /// Guest RIP; valid between exit and entry.
     var rip: UInt64 = 0
-    var privilege: UInt8 = 0
     /// An interrupt window opens one instruction late, behind STI.
     var interruptShadow = false
 
@@ -74,28 +74,35 @@ final class VirtualCPU {
     var cr2: UInt64 = 0
     var cr3: UInt64
     var cr4: UInt64
-    var efer: UInt64
-    var star: UInt64 = 0
-    var longStar: UInt64 = 0
+    var efer: UInt64 {
+        didSet { vb_sw_allow_system_calls(state, Int32(efer & 1)) }
+    }
+    var star: UInt64 = 0 {
+        didSet {
+            // SYSCALL and SYSRET take their selectors from here (Intel SDM vol. 2).
+            let call = star >> 32 & 0xFFFF
+            let back = star >> 48 & 0xFFFF
+            state.pointee.syscall_cs = call & ~3
+            state.pointee.syscall_ss = (call + 8) & 0xFFFF
+            state.pointee.sysret_cs = (back + 16 | 3) & 0xFFFF
+            state.pointee.sysret_ss = (back + 8 | 3) & 0xFFFF
+        }
+    }
     var compatibilityStar: UInt64 = 0
-    var systemCallMask: UInt64 = 0
     var kernelGSBase: UInt64 = 0
     var tscAuxiliary: UInt64 = 0
     var pageAttributes: UInt64 = 0x0007_0406_0007_0406
     var sysenter: (UInt64, UInt64, UInt64) = (0, 0, 0)
     var xcr0: UInt64 = 1
     var debugRegisters: [UInt64] = [0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400]
-    var gdtBase: UInt64
-    var gdtLimit: UInt16
     var idtBase: UInt64 = 0
     var idtLimit: UInt16 = 0
     var taskSelector: UInt16 = 0
     var taskBase: UInt64 = 0
     var taskLimit: UInt32 = 0
     var localSelector: UInt16 = 0
-    var codeSelector: UInt16 = 0x10
-    /// ES, CS (unused), SS, DS, FS, GS in encoding order.
-    var selectors: [UInt16] = [0x18, 0x10, 0x18, 0x18, 0, 0]
+    /// ES, DS, FS and GS at their encoding's number; those of CS and SS are `codeSelector` and `stackSelector`.
+    var selectors: [UInt16] = [0x18, 0, 0, 0x18, 0, 0]
     var apic: LocalAPIC
 
     /// XCR0 of the host, as far as guest state is switched.
@@ -113,8 +120,6 @@ final class VirtualCPU {
         cr3 = boot.cr3
         cr4 = boot.cr4
         efer = boot.efer
-        gdtBase = boot.gdtBase
-        gdtLimit = boot.gdtLimit
         apic = LocalAPIC(tscHertz: tscHertz)
         // x87, SSE, AVX, AVX-512; not protection keys or AMX, which guests are not offered.
         hostXCR0 = vb_sw_xgetbv0() & 0b1110_0111
@@ -125,6 +130,13 @@ final class VirtualCPU {
         rip = boot.rip
         self[GPR.rdi] = boot.rdi
         state.pointee.rflags = boot.rflags
+        gdtBase = boot.gdtBase
+        gdtLimit = boot.gdtLimit
+        codeSelector = 0x10
+        stackSelector = 0x18
+        star = 0
+        vb_sw_prepare(state)
+        vb_sw_allow_system_calls(state, Int32(efer & 1))
     }
 
     deinit { munmap(state, Self.stateBytes + Self.xsaveBytes) }
@@ -151,13 +163,54 @@ final class VirtualCPU {
             to: UInt64.self)
     }
 
+    // What translated code and its trampolines change too lives in the shared structure.
+
+    /// CPL: 0 or 3.
+    var privilege: UInt8 {
+        get { UInt8(truncatingIfNeeded: state.pointee.cpl) }
+        set { state.pointee.cpl = UInt64(newValue) }
+    }
+
+    var codeSelector: UInt16 {
+        get { UInt16(truncatingIfNeeded: state.pointee.code_selector) }
+        set { state.pointee.code_selector = UInt64(newValue) }
+    }
+
+    var stackSelector: UInt16 {
+        get { UInt16(truncatingIfNeeded: state.pointee.stack_selector) }
+        set { state.pointee.stack_selector = UInt64(newValue) }
+    }
+
+    var longStar: UInt64 {
+        get { state.pointee.long_star }
+        set { state.pointee.long_star = newValue }
+    }
+
+    var systemCallMask: UInt64 {
+        get { state.pointee.syscall_mask }
+        set { state.pointee.syscall_mask = newValue }
+    }
+
+    var gdtBase: UInt64 {
+        get { state.pointee.gdt_base }
+        set { state.pointee.gdt_base = newValue }
+    }
+
+    var gdtLimit: UInt16 {
+        get { UInt16(truncatingIfNeeded: state.pointee.gdt_limit) }
+        set { state.pointee.gdt_limit = UInt64(newValue) }
+    }
+
+    /// Flags only the VMM keeps: what the guest set of TF, AC and NT while they are not live.
+    private var keptFlags: UInt64 {
+        get { state.pointee.kept_flags }
+        set { state.pointee.kept_flags = newValue }
+    }
+
     var interruptsEnabled: Bool {
         get { state.pointee.vif != 0 }
         set { state.pointee.vif = newValue ? 1 : 0 }
     }
-
-    /// Flags only the VMM keeps: what the guest set of AC, NT and RF while they are not live.
-    private var keptFlags: UInt64 = 0
 
     /// RFLAGS as the guest sees them.
     var flags: UInt64 {
@@ -176,6 +229,9 @@ final class VirtualCPU {
     func keepUserFlags() {
         keptFlags = state.pointee.rflags & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
     }
+
+    /// TF was the VMM's, not the guest's.
+    func endDirectStep() { keptFlags &= ~Flags.trap }
 
     /// Flags with which the CPU goes on in the guest.
     func prepareFlags() {

@@ -3,9 +3,12 @@ struct CodeEmitter {
     private(set) var bytes: [UInt8] = []
     private(set) var map: [MapEntry] = []
     let layout: VCPULayout
+    /// Segment override of guest memory operands: FS, the window base, for ring 0; none for ring 3, which sees its own addresses.
+    let guestPrefix: UInt8?
 
-    init(layout: VCPULayout) {
+    init(layout: VCPULayout, guestPrefix: UInt8?) {
         self.layout = layout
+        self.guestPrefix = guestPrefix
         bytes.reserveCapacity(2048)
         map.reserveCapacity(256)
     }
@@ -35,6 +38,8 @@ struct CodeEmitter {
         word32(Int32(truncatingIfNeeded: value))
         word32(Int32(truncatingIfNeeded: value >> 32))
     }
+
+    mutating func patch8(at offset: Int, _ value: UInt8) { bytes[offset] = value }
 
     mutating func patch32(at offset: Int, _ value: Int32) {
         for index in 0..<4 {
@@ -113,12 +118,17 @@ struct CodeEmitter {
         word32(displacement)
     }
 
-    /// `mov fs:[base + displacement], source`
+    /// The prefix of an instruction that accesses guest memory.
+    mutating func prefixGuestAccess() {
+        if let guestPrefix { byte(guestPrefix) }
+    }
+
+    /// `mov guest:[base + displacement], source`
     mutating func storeGuest(_ source: Register, base: Register, displacement: Int32) {
         guestAccess(0x89, source, base, displacement)
     }
 
-    /// `mov destination, fs:[base + displacement]`
+    /// `mov destination, guest:[base + displacement]`
     mutating func loadGuest(_ destination: Register, base: Register, displacement: Int32) {
         guestAccess(0x8B, destination, base, displacement)
     }
@@ -126,21 +136,24 @@ struct CodeEmitter {
     private mutating func guestAccess(
         _ opcode: UInt8, _ register: Register, _ base: Register, _ displacement: Int32
     ) {
+        prefixGuestAccess()
         raw(
-            0x64, 0x48 | (register.rawValue >> 3) << 2 | base.rawValue >> 3, opcode,
+            0x48 | (register.rawValue >> 3) << 2 | base.rawValue >> 3, opcode,
             0x80 | (register.rawValue & 7) << 3 | base.rawValue & 7)
         if base.rawValue & 7 == 4 { byte(0x24) }
         word32(displacement)
     }
 
-    /// `mov qword fs:[rsp - 8], value` in one store, or two when the value does not sign-extend from 32 bits
+    /// `mov qword guest:[rsp - 8], value` in one store, or two when the value does not sign-extend from 32 bits
     mutating func storeBelowStack(value: UInt64) {
         if let short = Int32(exactly: Int64(bitPattern: value)) {
-            raw(0x64, 0x48, 0xC7, 0x44, 0x24, 0xF8)
+            prefixGuestAccess()
+            raw(0x48, 0xC7, 0x44, 0x24, 0xF8)
             word32(short)
         } else {
             for half in 0..<2 {
-                raw(0x64, 0xC7, 0x44, 0x24, UInt8(bitPattern: Int8(-8 + 4 * half)))
+                prefixGuestAccess()
+                raw(0xC7, 0x44, 0x24, UInt8(bitPattern: Int8(-8 + 4 * half)))
                 word32(Int32(truncatingIfNeeded: value >> (UInt64(half) * 32)))
             }
         }

@@ -62,14 +62,18 @@ extension Translator {
             emitter.raw(instruction.bytes)
             return .next
         }
-        if instruction.hasGuestSegment { return emitGuestSegmentAccess(instruction, &emitter) }
+        if needsSegmentBase(instruction) { return emitGuestSegmentAccess(instruction, &emitter) }
         if let address = instruction.ripRelativeAddress {
             // With an address-size prefix the address is truncated to 32 bits; no compiler emits it.
             guard instruction.info.address_width == 64 else { return callout(instruction, &emitter) }
             return emitRIPRelative(instruction, address, &emitter)
         }
+        guard options.privilege == .supervisor else {
+            emitter.raw(instruction.bytes)
+            return .next
+        }
         guard instruction.length < 15 else { return callout(instruction, &emitter) }
-        emitter.byte(0x64)
+        emitter.prefixGuestAccess()
         emitter.raw(instruction.leadingBytes(clearingExtensions: false))
         emitter.raw(instruction.bytes[Int(instruction.info.raw.modrm.offset)...])
         return .next
@@ -88,10 +92,13 @@ extension Translator {
             $0.type == ZYDIS_OPERAND_TYPE_MEMORY && $0.mem.type == ZYDIS_MEMOP_TYPE_MEM
         }
         if touchesMemory {
-            guard !instruction.hasGuestSegment, instruction.length < 15 else {
-                return callout(instruction, &emitter)
+            guard !needsSegmentBase(instruction) else { return callout(instruction, &emitter) }
+            guard options.privilege == .supervisor else {
+                emitter.raw(instruction.bytes)
+                return .next
             }
-            emitter.byte(0x64)
+            guard instruction.length < 15 else { return callout(instruction, &emitter) }
+            emitter.prefixGuestAccess()
             emitter.raw(instruction.bytes.drop { [0x26, 0x2E, 0x36, 0x3E].contains($0) })
         } else {
             emitter.raw(instruction.bytes)
@@ -105,7 +112,7 @@ extension Translator {
         let immediate = instruction.bytes[instruction.operandEnd...]
         if let short = Int32(exactly: Int64(bitPattern: address)) {
             guard instruction.length < 14 else { return callout(instruction, &emitter) }
-            emitter.byte(0x64)
+            emitSegmentPrefix(of: instruction, &emitter)
             emitter.raw(instruction.leadingBytes(clearingExtensions: true))
             // ModRM with SIB, no base, no index: disp32 alone.
             emitter.raw(instruction.info.raw.modrm.reg << 3 | 4, 0x25)
@@ -127,7 +134,7 @@ extension Translator {
         also other: Register? = nil,
         _ emitter: inout CodeEmitter
     ) {
-        emitter.byte(0x64)
+        emitSegmentPrefix(of: instruction, &emitter)
         emitter.raw(instruction.leadingBytes(clearingExtensions: true))
         emitter.raw(0x80 | instruction.info.raw.modrm.reg << 3 | base.rawValue)
         emitter.word32(displacement)
@@ -137,6 +144,21 @@ extension Translator {
         emitter.mark(instruction.next, undo)
         emitter.unspill(base)
         if let other { emitter.unspill(other) }
+    }
+
+    /// Whether a memory operand is relative to a base that the CPU does not hold: GS always, FS while it is the window base.
+    func needsSegmentBase(_ instruction: DecodedInstruction) -> Bool {
+        let held: UInt64 = options.privilege == .user ? UInt64(ZYDIS_ATTRIB_HAS_SEGMENT_FS) : 0
+        return instruction.hasGuestSegment && instruction.info.attributes & held == 0
+    }
+
+    /// The override of an instruction whose operand is made anew: into the window for ring 0, the guest's own FS for ring 3.
+    private func emitSegmentPrefix(of instruction: DecodedInstruction, _ emitter: inout CodeEmitter) {
+        if options.privilege == .supervisor {
+            emitter.prefixGuestAccess()
+        } else if instruction.info.attributes & UInt64(ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0 {
+            emitter.byte(0x64)
+        }
     }
 
     /// An operand relative to the guest's FS or GS base.
@@ -179,23 +201,26 @@ extension Translator {
         emitWithOperand(of: instruction, opcode: 0x8D, register: destination, prefix: nil, &emitter)
     }
 
-    /// `mov destination, [operand of instruction]`, 64 bits. False when the operand cannot be expressed.
-    func emitLoad(
-        of instruction: DecodedInstruction, into destination: Register, _ emitter: inout CodeEmitter
-    ) -> Bool {
-        guard instruction.info.address_width == 64 else { return false }
-        if let address = instruction.ripRelativeAddress {
-            if let short = Int32(exactly: Int64(bitPattern: address)) {
-                emitter.raw(0x64, 0x48, 0x8B, destination.rawValue << 3 | 4, 0x25)
-                emitter.word32(short)
-            } else {
-                emitter.load(destination, value: address)
-                emitter.loadGuest(destination, base: destination, displacement: 0)
-            }
-            return true
+    /// Whether `emitLoad` can express the memory operand.
+    func canLoadOperand(of instruction: DecodedInstruction) -> Bool {
+        !instruction.hasGuestSegment && instruction.info.address_width == 64
+    }
+
+    /// `mov destination, [operand of instruction]`, 64 bits. Only where `canLoadOperand` says so.
+    func emitLoad(of instruction: DecodedInstruction, into destination: Register, _ emitter: inout CodeEmitter) {
+        guard let address = instruction.ripRelativeAddress else {
+            emitWithOperand(
+                of: instruction, opcode: 0x8B, register: destination, prefix: emitter.guestPrefix, &emitter)
+            return
         }
-        emitWithOperand(of: instruction, opcode: 0x8B, register: destination, prefix: 0x64, &emitter)
-        return true
+        if let short = Int32(exactly: Int64(bitPattern: address)) {
+            emitter.prefixGuestAccess()
+            emitter.raw(0x48, 0x8B, destination.rawValue << 3 | 4, 0x25)
+            emitter.word32(short)
+        } else {
+            emitter.load(destination, value: address)
+            emitter.loadGuest(destination, base: destination, displacement: 0)
+        }
     }
 
     /// A one-byte-opcode instruction with 64-bit operand size on the memory operand of `instruction`, `register` in its reg field.

@@ -5,7 +5,12 @@ import CZydis
 /// Until RSP changes, each can be begun again: what a push stores lies below the guest's stack pointer.
 extension Translator {
     func emitStack(_ instruction: DecodedInstruction, _ emitter: inout CodeEmitter) -> Flow {
-        switch instruction.mnemonic {
+        // Ring 3's stack is where it says it is.
+        if options.privilege == .user, instruction.ripRelativeAddress == nil, !needsSegmentBase(instruction) {
+            emitter.raw(instruction.bytes)
+            return .next
+        }
+        return switch instruction.mnemonic {
         case ZYDIS_MNEMONIC_PUSH: emitPush(instruction, &emitter)
         case ZYDIS_MNEMONIC_POP: emitPop(instruction, &emitter)
         default: emitLeave(instruction, &emitter)
@@ -23,14 +28,10 @@ extension Translator {
         case ZYDIS_OPERAND_TYPE_IMMEDIATE:
             emitter.storeBelowStack(value: UInt64(bitPattern: operand.imm.value.s))
         case ZYDIS_OPERAND_TYPE_MEMORY:
-            guard !instruction.hasGuestSegment, instruction.info.address_width == 64 else {
-                return callout(instruction, &emitter)
-            }
+            guard canLoadOperand(of: instruction) else { return callout(instruction, &emitter) }
             emitter.spill(.rcx)
             emitter.mark(instruction.rip, [.spilled(.rcx)])
-            guard emitLoad(of: instruction, into: .rcx, &emitter) else {
-                return callout(instruction, &emitter)
-            }
+            emitLoad(of: instruction, into: .rcx, &emitter)
             emitter.storeGuest(.rcx, base: .rsp, displacement: -8)
             emitter.unspill(.rcx)
             emitter.mark(instruction.rip)

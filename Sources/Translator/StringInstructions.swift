@@ -23,6 +23,10 @@ extension Translator {
     }
 
     func emitString(_ instruction: DecodedInstruction, _ emitter: inout CodeEmitter) -> Flow {
+        if options.privilege == .user, !needsSegmentBase(instruction) {
+            emitter.raw(instruction.bytes)
+            return .next
+        }
         guard !instruction.hasGuestSegment, instruction.info.address_width == 64 else {
             return callout(instruction, &emitter)
         }

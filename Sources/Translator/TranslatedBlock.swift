@@ -62,10 +62,12 @@ public struct Undo: OptionSet, Sendable {
     /// RDI (RSI) holds its guest value plus the window base. Undone before spilled registers.
     public static let relocatedRDI = Undo(rawValue: 1 << 16)
     public static let relocatedRSI = Undo(rawValue: 1 << 17)
-    /// Guest RIP is in the vCPU's branch-target slot, not in the entry.
+    /// An indirect branch is under way: guest RIP is the entry's plus what RCX holds, before RCX itself is undone.
     public static let branchTaken = Undo(rawValue: 1 << 18)
     /// RSP is still to be raised by 8: a POP has read its value and not released the stack.
     public static let stackReleasePending = Undo(rawValue: 1 << 19)
+    /// A fault that the guest must see here is not that of the host instruction: the VMM carries out the guest's.
+    public static let emulate = Undo(rawValue: 1 << 20)
 }
 
 /// Why a block could not be made.

@@ -1,6 +1,6 @@
 import CZydis
 
-/// Translates guest ring-0 code for execution in ring 3 of the host: guest bytes in, host bytes and maps out.
+/// Translates guest code for execution in ring 3 of the host: guest bytes in, host bytes and maps out.
 ///
 /// A pure function of its arguments. Layout of a block:
 ///
@@ -8,8 +8,8 @@ import CZydis
 ///     directEntry  translated instructions; conditional branches leave to their stubs
 ///     …            stubs, one a direct exit: name the exit, leave for the dispatcher
 ///
-/// Guest registers stay in the same host registers. FS base is the window base, GS base the vCPU state
-/// (see `VCPULayout`). Not thread-safe: the decoder's storage is used again for every instruction.
+/// Guest registers stay in the same host registers. FS base is the window base (ring 3: the guest's own), GS base the vCPU
+/// state (see `VCPULayout`). Not thread-safe: the decoder's storage is used again for every instruction.
 public final class Translator {
     let decoder = InstructionDecoder()
     let layout: VCPULayout
@@ -43,7 +43,8 @@ public final class Translator {
     public func translate(_ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>) throws(TranslationError)
         -> TranslatedBlock
     {
-        var assembly = Assembly(emitter: CodeEmitter(layout: layout))
+        var assembly = Assembly(
+            emitter: CodeEmitter(layout: layout, guestPrefix: options.privilege == .supervisor ? 0x64 : nil))
         emitVerification(of: rip, &assembly.emitter)
         let directEntry = assembly.emitter.offset
         var position = 0
@@ -80,7 +81,8 @@ public final class Translator {
     }
 
     private func translate(_ instruction: DecodedInstruction, _ assembly: inout Assembly) -> Flow {
-        if needsVMM(instruction) {
+        if let flow = emitPrivilegeChange(instruction, &assembly.emitter) { return flow }
+        if needsVMM(instruction) || options.privilege == .user && needsVMMInUser(instruction) {
             emitCallout(instruction.rip, &assembly.emitter)
             return .endsBlock
         }
@@ -168,6 +170,14 @@ public final class Translator {
             return info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || info.operand_width == 16
         default:
             return false
+        }
+    }
+
+    /// Of ring 3 only: ring 0 has CLI and segment bases inline.
+    private func needsVMMInUser(_ instruction: DecodedInstruction) -> Bool {
+        switch instruction.mnemonic {
+        case ZYDIS_MNEMONIC_CLI: true
+        default: false
         }
     }
 

@@ -4,8 +4,6 @@
 public struct VCPULayout: Sendable {
     /// Guest RIP, stored before an `emulate` exit.
     public var instructionPointer: Int32
-    /// Guest RIP that an indirect branch goes to.
-    public var branchTarget: Int32
     /// First of 16 spill slots, 8 bytes each, one a general-purpose register in encoding order.
     public var spillSlots: Int32
     public var exitKind: Int32
@@ -22,16 +20,26 @@ public struct VCPULayout: Sendable {
     /// Values stored to `exitKind`.
     public var chainExit: Int32
     public var emulateExit: Int32
+    /// Holds the address of the trampoline for a SYSCALL of ring 3; guest RIP behind it is in `instructionPointer`.
+    public var systemCallStub: Int32
+    /// Holds the address of the trampoline for SYSRETQ; guest RIP is in `instructionPointer`.
+    public var systemReturnStub: Int32
+    /// Holds the address of the trampoline for IRETQ, whose frame is in `returnFrame`; guest RIP is in `instructionPointer`.
+    public var interruptReturnStub: Int32
+    /// Six slots of 8 bytes: RIP, CS, RFLAGS, RSP and SS from the stack, then the descriptor of CS.
+    public var returnFrame: Int32
+    public var descriptorTableBase: Int32
+    /// Holds the address of the trampoline for IN AL, DX: RCX = where to go on (the guest's in its spill slot), guest RIP is in
+    /// `instructionPointer`.
+    public var portReadStub: Int32
 
     public init(
-        instructionPointer: Int32, branchTarget: Int32, spillSlots: Int32, exitKind: Int32,
-        exitIdentifier: Int32,
-        exitStub: Int32, missStub: Int32, guestFSBase: Int32, guestGSBase: Int32,
-        virtualInterruptFlag: Int32,
-        indirectTable: Int32, chainExit: Int32, emulateExit: Int32
+        instructionPointer: Int32, spillSlots: Int32, exitKind: Int32, exitIdentifier: Int32, exitStub: Int32,
+        missStub: Int32, guestFSBase: Int32, guestGSBase: Int32, virtualInterruptFlag: Int32, indirectTable: Int32,
+        chainExit: Int32, emulateExit: Int32, systemCallStub: Int32, systemReturnStub: Int32,
+        interruptReturnStub: Int32, returnFrame: Int32, descriptorTableBase: Int32, portReadStub: Int32
     ) {
         self.instructionPointer = instructionPointer
-        self.branchTarget = branchTarget
         self.spillSlots = spillSlots
         self.exitKind = exitKind
         self.exitIdentifier = exitIdentifier
@@ -43,19 +51,37 @@ public struct VCPULayout: Sendable {
         self.indirectTable = indirectTable
         self.chainExit = chainExit
         self.emulateExit = emulateExit
+        self.systemCallStub = systemCallStub
+        self.systemReturnStub = systemReturnStub
+        self.interruptReturnStub = interruptReturnStub
+        self.returnFrame = returnFrame
+        self.descriptorTableBase = descriptorTableBase
+        self.portReadStub = portReadStub
     }
 
     func spill(_ register: Register) -> Int32 { spillSlots + Int32(register.rawValue) * 8 }
 }
 
-/// How guest ring-0 addresses become host addresses, and how much is translated at a time.
+/// Which ring the code is for, how its addresses become host addresses, and how much is translated at a time.
 public struct TranslationOptions: Sendable {
-    /// W of the address map: the host linear address of guest address 0 as ring 0 sees it. Also the FS base.
+    /// The ring that the guest's code runs in.
+    public enum Privilege: Sendable {
+        /// Ring 0: memory is seen through the window, by the FS base.
+        case supervisor
+        /// Ring 3: memory is where the guest has it, FS base is the guest's own.
+        case user
+    }
+
+    public var privilege: Privilege
+    /// W of the address map: the host linear address of guest address 0 as ring 0 sees it. Also the FS base in ring 0.
     public var windowBase: UInt64
     /// Most guest instructions in one block.
     public var instructionLimit: Int
 
-    public init(windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64) {
+    public init(
+        privilege: Privilege = .supervisor, windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64
+    ) {
+        self.privilege = privilege
         self.windowBase = windowBase
         self.instructionLimit = instructionLimit
     }

@@ -137,7 +137,7 @@ struct SoftwareMachineTests {
         }
         #expect(outcome.end == .debugExit(code: 3))
         #expect(observer.serialText == String(repeating: "x", count: 2000))
-        #expect(outcome.counters["software.codeCacheFlushes", default: 0] >= 1)
+        #expect(outcome.counters["software.codeCacheEvictions", default: 0] >= 1)
     }
 
     @Test func controlRegistersReadBackAsWritten() throws {

@@ -134,10 +134,14 @@ public final class DifferentialHarness {
         state.pointee.code_begin = codeBegin
         state.pointee.code_end = codeBegin + UInt64(Self.codeBufferBytes)
         vb_sw_prepare(state)
-        // Where translated code leaves to: two HLTs at the end of the code buffer, told apart by their addresses.
+        // Where translated code leaves to: HLTs at the end of the code buffer, told apart by their addresses.
         state.pointee.exit_stub = state.pointee.code_end - 16
         state.pointee.miss_stub = state.pointee.code_end - 8
-        memset(codeBuffer + (Self.codeBufferBytes - 16), Int32(Self.halt), 16)
+        state.pointee.syscall_stub = state.pointee.code_end - 24
+        state.pointee.sysret_stub = state.pointee.code_end - 24
+        state.pointee.iret_stub = state.pointee.code_end - 24
+        state.pointee.in_stub = state.pointee.code_end - 32
+        memset(codeBuffer + (Self.codeBufferBytes - 32), Int32(Self.halt), 32)
         precondition(vb_sw_install(state, signalStack, Self.signalStackBytes) == 0)
         // Should a system call get past the generator, it must not reach the host.
         precondition(vb_sw_dispatch_user_calls(0x5500_0000_0000, 0x7FFF_FFFF_F000 - 0x5500_0000_0000) == 0)
@@ -157,10 +161,13 @@ public final class DifferentialHarness {
 
     /// The layout of the vCPU structure, with an exit kind of our own.
     static let layout = VCPULayout(
-        instructionPointer: VB_SW_RIP, branchTarget: VB_SW_TARGET, spillSlots: VB_SW_SPILL, exitKind: exitKindSlot,
+        instructionPointer: VB_SW_RIP, spillSlots: VB_SW_SPILL, exitKind: exitKindSlot,
         exitIdentifier: VB_SW_EXIT_ID, exitStub: VB_SW_EXIT_STUB, missStub: VB_SW_MISS_STUB,
         guestFSBase: VB_SW_GUEST_FS, guestGSBase: VB_SW_GUEST_GS, virtualInterruptFlag: VB_SW_VIF,
-        indirectTable: VB_SW_TABLE, chainExit: VB_SW_EXIT_CHAIN, emulateExit: VB_SW_EXIT_EMULATE)
+        indirectTable: VB_SW_TABLE, chainExit: VB_SW_EXIT_CHAIN, emulateExit: VB_SW_EXIT_EMULATE,
+        systemCallStub: VB_SW_SYSCALL_STUB, systemReturnStub: VB_SW_SYSRET_STUB,
+        interruptReturnStub: VB_SW_IRET_STUB, returnFrame: VB_SW_FRAME, descriptorTableBase: VB_SW_GDT_BASE,
+        portReadStub: VB_SW_IN_STUB)
 
     // MARK: Registers and memory
 
@@ -308,8 +315,14 @@ public final class DifferentialHarness {
             }
             enter(
                 at: resume!, fs: Self.window, gs: UInt64(UInt(bitPattern: state)), stepping: stepping)
-            let host = state.pointee.resume
+            var host = state.pointee.resume
             resume = nil
+            if host == state.pointee.in_stub { registers[1] = slot(VB_SW_SPILL)[1] }
+            if host == state.pointee.in_stub || host == state.pointee.iret_stub {
+                // The trampolines leave to the VMM what they do not handle: here, everything.
+                slot(Self.exitKindSlot).pointee = UInt64(VB_SW_EXIT_EMULATE)
+                host = state.pointee.exit_stub
+            }
             if host == state.pointee.exit_stub {
                 switch Int32(truncatingIfNeeded: slot(Self.exitKindSlot).pointee) {
                 case VB_SW_EXIT_CHAIN:
@@ -326,9 +339,10 @@ public final class DifferentialHarness {
                     throw Difference(description: "translated code left with exit kind \(kind)")
                 }
             } else if host == state.pointee.miss_stub {
+                let target = registers[1]
                 registers[1] = slot(VB_SW_SPILL)[1]
                 registers[2] = slot(VB_SW_SPILL)[2]
-                rip = state.pointee.target
+                rip = target
                 if Self.isCanonical(rip) { try look(up: recovered(rip), &position, "at an indirect branch's target") }
                 if memory.layout.codeContains(rip), random.chance(70) {
                     _ = try entry(rip)
@@ -369,7 +383,7 @@ public final class DifferentialHarness {
             result.registers[Int(register.rawValue)] = slot(VB_SW_SPILL)[Int(register.rawValue)]
         }
         if entry.undo.contains(.stackReleasePending) { result.registers[4] &+= 8 }
-        if entry.undo.contains(.branchTaken) { result.rip = state.pointee.target }
+        if entry.undo.contains(.branchTaken) { result.rip = entry.guestRIP &+ registers[1] }
         return result
     }
 

@@ -27,7 +27,7 @@ public enum SoftwareBackend: Backend {
         return result
     }
 
-    /// Backend options: `codeCacheBytes`.
+    /// Backend options: `codeCacheBytes`, `userMode`.
     private static func options(_ given: [String: String]) throws(MachineError) -> SoftwareMachine.Options {
         var options = SoftwareMachine.Options()
         for (name, value) in given.sorted(by: { $0.key < $1.key }) {
@@ -37,9 +37,15 @@ public enum SoftwareBackend: Backend {
                     throw .invalidConfiguration("option codeCacheBytes=\(value): must be a number of bytes")
                 }
                 options.codeCacheBytes = bytes
+            case "userMode":
+                guard let mode = UserMode(rawValue: value) else {
+                    let known = UserMode.allCases.map(\.rawValue).joined(separator: ", ")
+                    throw .invalidConfiguration("option userMode=\(value): must be one of \(known)")
+                }
+                options.userMode = mode
             default:
                 throw .invalidConfiguration(
-                    "the software backend has no option '\(name)'; it has codeCacheBytes")
+                    "the software backend has no option '\(name)'; it has codeCacheBytes and userMode")
             }
         }
         return options

@@ -31,7 +31,48 @@
 #define VB_SW_XCR0 392
 #define VB_SW_KICK 400
 #define VB_SW_FRESH 456
+#define VB_SW_CPL 496
+#define VB_SW_DIRECT 504
+#define VB_SW_TRANSLATE_USER 512
+#define VB_SW_ATTENTION 520
+#define VB_SW_LSTAR 528
+#define VB_SW_FMASK 536
+#define VB_SW_SYSCALL_CS 544
+#define VB_SW_SYSCALL_SS 552
+#define VB_SW_SYSRET_CS 560
+#define VB_SW_SYSRET_SS 568
+#define VB_SW_CS 576
+#define VB_SW_SS 584
+#define VB_SW_KEPT_FLAGS 592
+#define VB_SW_USER_END 600
+#define VB_SW_WINDOW 608
+#define VB_SW_GDT_BASE 616
+#define VB_SW_GDT_LIMIT 624
+#define VB_SW_FRAME 632
+#define VB_SW_SYSCALL_STUB 680
+#define VB_SW_SYSRET_STUB 688
+#define VB_SW_IRET_STUB 696
+#define VB_SW_IN_STUB 704
+#define VB_SW_INLINE_SYSCALLS 712
+#define VB_SW_INLINE_RETURNS 720
+#define VB_SW_USER_MISS_STUB 728
+#define VB_SW_PORT_READS 736
+#define VB_SW_PORT_LOG 744
+#define VB_SW_STEADY_PORTS 1256
 #define VB_SW_TABLE 4096
+#define VB_SW_USER_TABLE 528384
+#define VB_SW_SECOND_TABLE 1052672
+#define VB_SW_USER_SECOND_TABLE 1576960
+
+// The second tables are indexed by bits 63:49 of the guest address times VB_SW_HASH.
+#define VB_SW_SECOND_SHIFT 49
+#define VB_SW_HASH 0x9E3779B97F4A7C15
+
+// Entries of the log of port reads that trampolines have carried out.
+#define VB_SW_PORT_LOG_ENTRIES 128
+// Ports below this may have a steady value.
+#define VB_SW_STEADY_PORT_COUNT 1024
+#define VB_SW_PORT_UNSTEADY 0xFFFF
 
 // RFLAGS.TF, for the assembly: entering with it runs one instruction of the guest, which ends in SIGTRAP.
 #define VB_SW_RFLAGS_TF 0x100
@@ -51,6 +92,7 @@
 
 // Entries of the indirect-branch table: indexed by the low 16 bits of a guest address.
 #define VB_SW_TABLE_ENTRIES 65536
+#define VB_SW_SECOND_ENTRIES 32768
 
 typedef struct vb_sw_vcpu {
     uint64_t gpr[16];           // encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8…R15
@@ -85,17 +127,58 @@ typedef struct vb_sw_vcpu {
     uint64_t code_end;
     uint64_t vmm_begin;         // host addresses from here up are the VMM's own
     uint64_t xsave_capacity;    // bytes at xsave
-    uint8_t pad[VB_SW_TABLE - 496];
-    uint64_t table[VB_SW_TABLE_ENTRIES];
+    uint64_t cpl;               // current privilege level: 0 or 3
+    uint64_t direct;            // ring 3 is what runs, and it runs directly
+    uint64_t translate_user;    // ring 3 of the current address space is to be translated
+    uint64_t attention;         // nonzero: ring 3 is entered, and IF set, by the VMM only
+    uint64_t long_star;         // IA32_LSTAR
+    uint64_t syscall_mask;      // IA32_FMASK
+    uint64_t syscall_cs;        // selectors that SYSCALL and SYSRET load, from IA32_STAR
+    uint64_t syscall_ss;
+    uint64_t sysret_cs;
+    uint64_t sysret_ss;
+    uint64_t code_selector;     // CS and SS as they are
+    uint64_t stack_selector;
+    uint64_t kept_flags;        // what the guest set of TF, AC and NT while they are not live
+    uint64_t user_end;          // guest user addresses end here
+    uint64_t window;            // host address of guest address 0 as ring 0 sees it
+    uint64_t gdt_base;
+    uint64_t gdt_limit;
+    uint64_t frame[6];          // IRETQ: RIP CS RFLAGS RSP SS from the stack, descriptor of CS
+    uint64_t syscall_stub;      // addresses of the trampolines, or of the one that leaves it to the VMM
+    uint64_t sysret_stub;
+    uint64_t iret_stub;
+    uint64_t in_stub;
+    uint64_t inline_syscalls;   // system calls of translated ring 3, which are no exits
+    uint64_t inline_returns;    // returns to ring 3 without an exit
+    uint64_t user_miss_stub;    // address of vb_sw_user_indirect_miss
+    uint64_t port_reads;        // entries in port_log
+    uint32_t port_log[VB_SW_PORT_LOG_ENTRIES];  // cycles each
+    uint16_t steady_ports[VB_SW_STEADY_PORT_COUNT];  // what a byte read gives as long as the VMM has not run, or VB_SW_PORT_UNSTEADY
+    uint8_t pad[VB_SW_TABLE - VB_SW_STEADY_PORTS - 2 * VB_SW_STEADY_PORT_COUNT];
+    uint64_t table[VB_SW_TABLE_ENTRIES];       // ring 0
+    uint64_t user_table[VB_SW_TABLE_ENTRIES];  // ring 3
+    // Behind the tables, for addresses with the same low 16 bits: guest address and host address of its block's entry, by hash.
+    struct { uint64_t guest, host; } second_table[VB_SW_SECOND_ENTRIES], user_second_table[VB_SW_SECOND_ENTRIES];
 } vb_sw_vcpu;
 
 // Runs the guest until the next exit; returns a VB_SW_EXIT_* value.
 uint64_t vb_sw_enter(vb_sw_vcpu *vcpu);
+// Where translated code jumps to; none is a C function.
 void vb_sw_exit(void);
+void vb_sw_user_indirect_miss(void);
+void vb_sw_syscall(void);
+void vb_sw_sysret(void);
+void vb_sw_syscall_refused(void);
+void vb_sw_sysret_refused(void);
+void vb_sw_iret(void);
+void vb_sw_in(void);
 void vb_sw_indirect_miss(void);
 
 // Fills in what the structure says of itself and of the trampolines.
 void vb_sw_prepare(vb_sw_vcpu *vcpu);
+// EFER.SCE: whether SYSCALL and SYSRET are defined.
+void vb_sw_allow_system_calls(vb_sw_vcpu *vcpu, int allowed);
 // Makes `vcpu` the one of this process, installs the handlers and the alternate stack of the calling thread, and
 // creates the kick timer. Returns 0 or an errno value.
 int vb_sw_install(vb_sw_vcpu *vcpu, void *alternate_stack, size_t bytes);

@@ -1,0 +1,42 @@
+import CLinux
+import Translator
+
+/// The translators of a machine: one for each ring, and each once more for blocks of one instruction.
+final class Translators {
+    private let supervisor: Translator
+    private let user: Translator
+    private let supervisorStep: Translator
+    private let userStep: Translator
+
+    init(map: AddressMap) {
+        func make(_ privilege: TranslationOptions.Privilege, _ limit: Int) -> Translator {
+            Translator(
+                layout: Self.layout(privilege),
+                options: TranslationOptions(privilege: privilege, windowBase: map.window, instructionLimit: limit))
+        }
+        supervisor = make(.supervisor, 64)
+        user = make(.user, 64)
+        supervisorStep = make(.supervisor, 1)
+        userStep = make(.user, 1)
+    }
+
+    func translator(for ring: TranslationOptions.Privilege, single: Bool) -> Translator {
+        switch ring {
+        case .supervisor: single ? supervisorStep : supervisor
+        case .user: single ? userStep : user
+        }
+    }
+
+    private static func layout(_ privilege: TranslationOptions.Privilege) -> VCPULayout {
+        let isUser = privilege == .user
+        return VCPULayout(
+            instructionPointer: VB_SW_RIP, spillSlots: VB_SW_SPILL, exitKind: VB_SW_EXIT_KIND,
+            exitIdentifier: VB_SW_EXIT_ID, exitStub: VB_SW_EXIT_STUB,
+            missStub: isUser ? VB_SW_USER_MISS_STUB : VB_SW_MISS_STUB, guestFSBase: VB_SW_GUEST_FS,
+            guestGSBase: VB_SW_GUEST_GS, virtualInterruptFlag: VB_SW_VIF,
+            indirectTable: isUser ? VB_SW_USER_TABLE : VB_SW_TABLE, chainExit: VB_SW_EXIT_CHAIN,
+            emulateExit: VB_SW_EXIT_EMULATE, systemCallStub: VB_SW_SYSCALL_STUB,
+            systemReturnStub: VB_SW_SYSRET_STUB, interruptReturnStub: VB_SW_IRET_STUB, returnFrame: VB_SW_FRAME,
+            descriptorTableBase: VB_SW_GDT_BASE, portReadStub: VB_SW_IN_STUB)
+    }
+}
