@@ -76,7 +76,9 @@ let package = Package(
         tests("GuestImages"),
         .testTarget(
             name: "NubTests", dependencies: ["GuestImages", "Machine"], exclude: ["Programs"], swiftSettings: strict),
-        tests("Backends", ["Lab"]),
+        .testTarget(
+            name: "BackendsTests", dependencies: ["Backends", "Host", "Lab"], exclude: ["Programs"],
+            swiftSettings: strict),
         .target(name: "CTesting", path: "Tests/CTesting"),
         tests("Host", ["CTesting"]),
         .executableTarget(

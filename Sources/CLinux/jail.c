@@ -31,6 +31,13 @@ int clinux_forbid_processes(void) {
     return setrlimit(RLIMIT_NPROC, &none);
 }
 
+int clinux_limit_memory(uint64_t private_bytes, uint64_t address_space_bytes) {
+    struct rlimit data = {private_bytes, private_bytes};
+    struct rlimit space = {address_space_bytes, address_space_bytes};
+    if (setrlimit(RLIMIT_DATA, &data) != 0) return -1;
+    return setrlimit(RLIMIT_AS, &space);
+}
+
 int clinux_install_seccomp(const struct sock_filter *instructions, size_t count) {
     struct sock_fprog program = {(unsigned short)count, (struct sock_filter *)instructions};
     long status = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);

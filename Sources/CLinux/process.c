@@ -210,6 +210,8 @@ int clinux_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); 
 
 int clinux_die_with_parent(int signal) { return prctl(PR_SET_PDEATHSIG, signal) == 0 ? 0 : errno; }
 
+int clinux_close_from(int first) { return syscall(SYS_close_range, (unsigned)first, ~0U, 0U) == 0 ? 0 : errno; }
+
 int clinux_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : errno; }
 
 // Room for 8192 CPUs, more than any kernel is built for; glibc's cpu_set_t ends at 1024.

@@ -5,10 +5,28 @@ import Glibc
 public struct Jail: Sendable {
     /// System calls that stay possible.
     public var filter: SeccompFilter
+    /// What the process may take beyond the memory it has, so that it cannot exhaust the host's.
+    public var memory: MemoryAllowance
 
-    public init(filter: SeccompFilter) { self.filter = filter }
+    /// Bytes.
+    public struct MemoryAllowance: Sendable {
+        /// Private writable memory (RLIMIT_DATA). Guest RAM is shared memory and not counted.
+        public var privateBytes: UInt64
+        /// Address space (RLIMIT_AS): bounds what page tables can take, a five-hundredth of it.
+        public var addressSpaceBytes: UInt64
 
-    /// No new privileges, no capabilities, no core file, no new processes, then the filter.
+        public init(privateBytes: UInt64 = 1 << 30, addressSpaceBytes: UInt64 = 256 << 30) {
+            self.privateBytes = privateBytes
+            self.addressSpaceBytes = addressSpaceBytes
+        }
+    }
+
+    public init(filter: SeccompFilter, memory: MemoryAllowance = MemoryAllowance()) {
+        self.filter = filter
+        self.memory = memory
+    }
+
+    /// No new privileges, no capabilities, no core file, no new processes, bounded memory, then the filter.
     ///
     /// The calling thread's capabilities are dropped; the filter holds for all threads.
     /// - Throws: `HostError` at the first step that fails; the guest must not run then.
@@ -18,8 +36,25 @@ public struct Jail: Sendable {
         // process to root, which the lab that supervises it may not be.
         guard clinux_forbid_core_files() == 0 else { throw HostError("limit core files") }
         guard clinux_forbid_processes() == 0 else { throw HostError("limit processes") }
+        let (space, data) = try Self.memoryInUse()
+        guard clinux_limit_memory(data &+ memory.privateBytes, space &+ memory.addressSpaceBytes) == 0 else {
+            throw HostError("limit memory")
+        }
         guard clinux_drop_capabilities() == 0 else { throw HostError("drop capabilities") }
         try filter.install()
+    }
+
+    /// Address space and private writable memory, in bytes: the first and sixth number of /proc/self/statm, in pages (proc(5)).
+    private static func memoryInUse() throws(HostError) -> (space: UInt64, data: UInt64) {
+        let file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw HostError("open /proc/self/statm") }
+        defer { close(file) }
+        var text = [UInt8](repeating: 0, count: 256)
+        let count = read(file, &text, text.count)
+        let pages = text.prefix(max(0, count)).split(whereSeparator: { $0 <= UInt8(ascii: " ") })
+            .compactMap { UInt64(String(decoding: $0, as: UTF8.self)) }
+        guard pages.count >= 6 else { throw HostError("read /proc/self/statm") }
+        return (pages[0] * 4096, pages[5] * 4096)
     }
 }
 
@@ -57,8 +92,13 @@ extension SeccompFilter {
         return filter
     }
 
-    /// mmap and mprotect, but never with PROT_EXEC: no new code in this process.
+    /// mmap and mprotect, but never with PROT_EXEC: no new code in this process. No shared memory without a file either: it would
+    /// count towards no limit.
     private mutating func addMemoryWithoutExecution() {
+        let sharedAnonymous = UInt32(MAP_SHARED | MAP_ANONYMOUS)
+        add(
+            .mmap, .killProcess, if: Condition(argument: 3, mask: sharedAnonymous, equals: sharedAnonymous),
+            otherwise: nil)
         let notExecutable = Condition(argument: 2, mask: UInt32(PROT_EXEC), equals: 0)
         add(.mmap, .allow, if: notExecutable)
         add(.mprotect, .allow, if: notExecutable)

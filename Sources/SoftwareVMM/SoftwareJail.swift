@@ -16,6 +16,12 @@ extension Jail {
         // The end of a run gives the thread back: Syscall User Dispatch (PR 59) and CPUID faulting (ARCH_CPUID, 0x1012).
         filter.add(.prctl, .allow, if: .init(argument: 0, mask: .max, equals: 59))
         filter.add(.archPrctl, .allow, if: .init(argument: 0, mask: .max, equals: 0x1012))
-        return Jail(filter: filter)
+        return Jail(
+            filter: filter,
+            memory: .init(
+                // What is kept of translated blocks takes several times their code's bytes.
+                privateBytes: (1 << 30) + 16 * UInt64(machine.cache.capacity),
+                // Every page of RAM may be mapped in many places.
+                addressSpaceBytes: (256 << 30) + 16 * machine.memory.bytes))
     }
 }

@@ -11,10 +11,9 @@ enum TrialRunner {
     static let backends: [BackendName] = [.native, .kvm, .software]
 
     /// `vbench` lies beside the test bundle.
-    private static let launcher = ChildLauncher(
-        executable: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-            .appending(path: "vbench").path,
-        arguments: [TrialChild.subcommand])
+    static let vbench = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        .appending(path: "vbench").path
+    private static let launcher = ChildLauncher(executable: vbench, arguments: [TrialChild.subcommand])
 
     /// Runs one trial; a test whose backend this host or build lacks is cancelled with the reason.
     static func run(_ backend: BackendName, _ specification: TrialSpecification) throws -> TrialResult {

@@ -15,6 +15,8 @@ int clinux_drop_capabilities(void);
 int clinux_forbid_core_files(void);
 /// Limits the user's processes to nothing: this one starts no more (root's may).
 int clinux_forbid_processes(void);
+/// Limits private writable memory (RLIMIT_DATA) and address space (RLIMIT_AS), in bytes.
+int clinux_limit_memory(uint64_t private_bytes, uint64_t address_space_bytes);
 /// AUDIT_ARCH_X86_64: what seccomp_data.arch holds for 64-bit and x32 calls.
 static inline uint32_t clinux_seccomp_architecture(void) { return AUDIT_ARCH_X86_64; }
 /// Installs a filter for all threads of the process. A thread that cannot take it makes errno ESRCH.

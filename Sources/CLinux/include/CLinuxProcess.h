@@ -75,6 +75,9 @@ int clinux_die_with_parent(int signal);
 /// Makes orphaned descendants children of the calling process. 0 or errno.
 int clinux_adopt_orphans(void);
 
+/// Closes every descriptor from `first` on. 0 or errno.
+int clinux_close_from(int first);
+
 /// Pins the calling thread (and threads it starts later) to one CPU. 0 or errno.
 int clinux_pin_to_cpu(int cpu);
 
