@@ -53,13 +53,15 @@ struct ContainmentTests {
     /// Where the attacks try to leave their mark on the host.
     private var marker: String { folder.url.appending(path: "marker").path }
 
-    private func attack(_ action: String, _ argument: String? = nil) throws -> TrialResult {
+    private func attack(_ action: String, _ argument: String? = nil, userMode: String = "direct") throws -> TrialResult
+    {
         let path = try folder.file("hostile-\(UUID().uuidString)", [UInt8](try Self.program.get()))
         var specification = TrialSpecification(
             arguments: ["/hostile", action, argument ?? marker],
             files: [GuestFile(hostPath: path, guestPath: "/hostile", executable: true)])
         specification.memoryBytes = 32 << 20
         specification.timeLimitSeconds = 5
+        specification.options = ["userMode": userMode]
         let result = supervisor.run(.software, specification)
         let needed: Int32 = 2
         #expect(result.status != .exited(code: needed), "\(action) did not find what it attacks")
@@ -84,10 +86,18 @@ struct ContainmentTests {
         #expect(failure.message.contains("SIGSYS"), "\(what): \(failure.message)")
     }
 
-    @Test("wild reads, writes and jumps cost its own trial at most")
-    func wildPointers() throws {
-        for action in ["read", "execute-data", "scribble", "code-cache"] { _ = try attack(action) }
+    @Test("wild reads, writes and jumps cost its own trial at most", arguments: ["direct", "translate"])
+    func wildPointers(userMode: String) throws {
+        for action in ["read", "execute-data", "scribble", "code-cache"] { _ = try attack(action, userMode: userMode) }
         try expectGoodTrial()
+    }
+
+    @Test("translated, a jump out of the guest's memory is the program's own fault")
+    func translated() throws {
+        for action in ["mkdir", "undispatch", "sigreturn", "execute-data"] {
+            #expect(try attack(action, userMode: "translate").status == .exited(code: 0), "\(action)")
+        }
+        #expect(try attack("int80", userMode: "translate").status == .exited(code: 0))
     }
 
     @Test("the host's files cannot be opened or made by the VMM's own system-call instruction")
