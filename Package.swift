@@ -95,8 +95,11 @@ let package = Package(
             path: "Tests/TranslatorTesting", swiftSettings: strict),
         tests("Translator", ["TranslatorTesting", "MachineTesting"], resources: [.copy("Corpus")]),
         .executableTarget(
-            name: "translator-fuzz", dependencies: ["TranslatorTesting"], path: "Tests/TranslatorFuzz",
+            name: "vbench-fuzz", dependencies: ["TranslatorTesting", "SoftwareVMMTesting"], path: "Tests/Fuzz",
             swiftSettings: strict),
-        tests("SoftwareVMM", ["MachineTesting"]),
+        .target(
+            name: "SoftwareVMMTesting", dependencies: ["SoftwareVMM", "TranslatorTesting", "MachineTesting", "CZydis"],
+            path: "Tests/SoftwareVMMTesting", swiftSettings: strict),
+        tests("SoftwareVMM", ["SoftwareVMMTesting", "MachineTesting"], resources: [.copy("Corpus")]),
     ]
 )
