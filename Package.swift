@@ -75,7 +75,8 @@ let package = Package(
         tests("HardwareVMM", ["MachineTesting"]),
         tests("GuestImages"),
         .testTarget(
-            name: "NubTests", dependencies: ["GuestImages", "Machine"], exclude: ["Programs"], swiftSettings: strict),
+            name: "NubTests", dependencies: ["GuestImages", "Machine", "MachineTesting"], exclude: ["Programs"],
+            swiftSettings: strict),
         .testTarget(
             name: "BackendsTests", dependencies: ["Backends", "Host", "Lab"], exclude: ["Programs"],
             swiftSettings: strict),

@@ -1,4 +1,5 @@
 import Foundation
+import MachineTesting
 import Testing
 
 /// Nub on a machine that vbench has no part in: what works here and not under a VMM of ours is the VMM's fault.
