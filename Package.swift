@@ -96,11 +96,10 @@ let package = Package(
             path: "Tests/TranslatorTesting", swiftSettings: strict),
         tests("Translator", ["TranslatorTesting", "MachineTesting"], resources: [.copy("Corpus")]),
         .executableTarget(
-            name: "vbench-fuzz", dependencies: ["TranslatorTesting", "SoftwareVMMTesting"], path: "Tests/Fuzz",
+            name: "translator-fuzz", dependencies: ["TranslatorTesting"], path: "Tests/TranslatorFuzz",
             swiftSettings: strict),
-        .target(
-            name: "SoftwareVMMTesting", dependencies: ["SoftwareVMM", "TranslatorTesting", "MachineTesting", "CZydis"],
-            path: "Tests/SoftwareVMMTesting", swiftSettings: strict),
-        tests("SoftwareVMM", ["SoftwareVMMTesting", "MachineTesting"], resources: [.copy("Corpus")]),
+        .testTarget(
+            name: "SoftwareVMMTests", dependencies: ["SoftwareVMM", "MachineTesting"], exclude: ["Guests"],
+            swiftSettings: strict),
     ]
 )

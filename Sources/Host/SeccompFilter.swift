@@ -27,15 +27,18 @@ public struct SeccompFilter: Sendable {
         }
     }
 
-    /// Holds when the low word of an argument has these bits: `argument & mask == value`.
+    /// Holds when one word of an argument has these bits: `word & mask == value`.
     public struct Condition: Sendable, Equatable {
         /// 0…5.
         public var argument: Int
+        /// Whether it is the argument's upper word (bits 63:32) instead of its lower.
+        public var isUpperWord: Bool
         public var mask: UInt32
         public var value: UInt32
 
-        public init(argument: Int, mask: UInt32, equals value: UInt32) {
+        public init(argument: Int, isUpperWord: Bool = false, mask: UInt32, equals value: UInt32) {
             self.argument = argument
+            self.isUpperWord = isUpperWord
             self.mask = mask
             self.value = value
         }
@@ -97,7 +100,8 @@ public struct SeccompFilter: Sendable {
         for rule in rules {
             var body: [sock_filter] = []
             if let condition = rule.condition {
-                body.append(Self.load(Self.argumentsOffset + 8 * UInt32(condition.argument)))
+                let word: UInt32 = condition.isUpperWord ? 4 : 0
+                body.append(Self.load(Self.argumentsOffset + 8 * UInt32(condition.argument) + word))
                 body.append(Self.and(condition.mask))
                 body.append(Self.jump(ifEqual: condition.value, then: 0, else: 1))
                 body.append(Self.answer(rule.verdict))

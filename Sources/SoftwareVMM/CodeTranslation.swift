@@ -108,25 +108,24 @@ extension SoftwareMachine {
 
     /// CR3 was loaded (`all` false) or paging changed altogether.
     func dropTranslations(all: Bool) {
-        if all { shadow.dropAll() } else { shadow.dropNonGlobal() }
-        faultedUserAddress = nil
+        if all { shadow.dropAll(cpu.pagingMode) } else { shadow.dropNonGlobal(cpu.pagingMode) }
+        userFault = nil
         revalidateCode { all || !$0.isGlobal }
     }
 
     /// INVLPG.
     func invalidate(_ address: UInt64) {
-        shadow.drop(address)
-        let page = address & ~0xFFF
-        revalidateCode { $0.address == page }
+        shadow.drop(address, cpu.pagingMode)
+        // The largest page that it may be in.
+        revalidateCode { $0.address >> 30 == address >> 30 }
     }
 
     /// Blocks may run only while each of their pages is where it was and may be executed.
     private func revalidateCode(where affected: (CodeCache.Page) -> Bool) {
         let mode = cpu.pagingMode
         cache.revalidate(where: affected) { page in
-            guard let path = linear.walk.look(up: page.address, mode) else { return false }
-            let translation = path.translation
-            return translation.executable && (translation.user || page.ring == .supervisor)
+            guard let translation = linear.walk.look(up: page.address, mode) else { return false }
+            return translation.rights.executable && (translation.rights.user || page.ring == .supervisor)
                 && memory.fileOffset(of: GuestPhysicalAddress(translation.physical(page.address))) == page.offset
         }
     }

@@ -1,13 +1,16 @@
 import Glibc
+import GuestInterface
 import Machine
 
-/// The shadow of the guest's page tables: host mappings of guest RAM, filled on fault, dropped like a TLB.
+/// The shadow of the guest's page tables: host mappings of guest RAM, filled on fault, kept right like a TLB.
 ///
-/// Ring 3 sees its pages at their own addresses; ring 0 sees everything through the window (see `AddressMap`). Dropping a
-/// mapping is always right; keeping one past INVLPG or a CR3 load never is. A page is mapped writable only when the
-/// guest's entry is dirty and no translated code comes from the page.
+/// Ring 3 sees its pages at their own addresses; ring 0 sees everything through the window (see `AddressMap`). A page is
+/// mapped writable only when the guest's entry is dirty and no translated code comes from the page.
 ///
-/// Safety: MAP_FIXED only ever hits [userBegin, userEnd) and the window, which hold nothing of the VMM's.
+/// Where the architecture drops translations (CR3 loads, INVLPG, changes of CR0.WP, CR4.PGE and EFER.NXE) each one is
+/// compared with the guest's tables instead, and stays only if a new walk would give it again without setting an accessed or
+/// dirty bit in a leaf. That costs some nanoseconds a page where unmapping and faulting again costs ten microseconds. For ring 3's view it
+/// waits until ring 3 is entered (`prepareUser`), so that a visit to another address space without ring 3 costs nothing.
 final class ShadowMMU {
     enum Fill {
         case filled
@@ -17,46 +20,60 @@ final class ShadowMMU {
         case device(UInt64)
         /// A write to the page at this memfd offset, which code was translated from: its translations must go first.
         case codeWrite(UInt64)
-        /// The host refused.
+        /// The host refused, or the guest asks for what is not supported.
         case failed(String)
     }
 
-    /// A host mapping for ring 0: several guest pages in one where they are large.
-    private struct Extent {
-        var host: UInt64
-        var bytes: UInt64
-        var offset: UInt64
-        var protection: Int32
-        var global: Bool
+    /// Ring 3's view of the guest's user half, or ring 0's of everything.
+    enum View {
+        case user
+        case supervisor
     }
 
-    private let memory: GuestMemory
-    private let map: AddressMap
-    private let walk: PageTableWalk
+    let memory: GuestMemory
+    let map: AddressMap
+    let walk: PageTableWalk
+    let host: HostMappings
+    let retained = RetainedSets()
     /// One bit a page of RAM (by memfd offset): code was translated from it.
     private var codePages: [UInt64]
-    /// One bit a page of RAM: it has been mapped writable in the user half since that was last dropped.
-    private var userWritable: [UInt64]
-    private var kernelExtents: [Extent] = []
-    /// Host mappings of the guest's user half, in both places.
-    private(set) var userMappings = 0
-    /// Beyond this many the user half is dropped, so that the process stays below vm.max_map_count.
-    private let userMappingLimit: Int
+
+    /// Roots that the views were last brought in line with.
+    var supervisorRoot = UInt64.max
+    var userRoot = UInt64.max
+    /// What has been invalidated since ring 3's view was brought in line.
+    var pendingUser = PendingInvalidation()
+    /// Scratch of `revalidate`.
+    var regionNumbers: [UInt64] = []
 
     private(set) var fills: UInt64 = 0
-    private(set) var drops: UInt64 = 0
-    private(set) var mapCalls: UInt64 = 0
+    /// Translations that were invalidated, compared and kept, or taken away.
+    var kept: UInt64 = 0
+    var dropped: UInt64 = 0
+    /// Pages mapped because their address space came back.
+    var restored: UInt64 = 0
+    /// Counts up with everything that makes translations, or the right to write a page, stale: whoever keeps copies of
+    /// translations drops them when this changes.
+    var generation: UInt64 = 0
 
-    init(memory: GuestMemory, map: AddressMap, userMappingLimit: Int = 16_384) {
+    /// - Parameter mappingLimit: most host mappings to keep; nil: what vm.max_map_count leaves.
+    init(memory: GuestMemory, map: AddressMap, mappingLimit: Int? = nil) {
         self.memory = memory
         self.map = map
-        self.userMappingLimit = userMappingLimit
+        host = HostMappings(memory: memory, limit: mappingLimit)
         walk = PageTableWalk(memory: memory)
         codePages = Array(repeating: 0, count: Int(memory.bytes >> 18) + 1)
-        userWritable = codePages
     }
 
     deinit { dropAll() }
+
+    // MARK: Figures
+
+    var mapCalls: UInt64 { host.mapCalls }
+    var protectCalls: UInt64 { host.protectCalls }
+    var unmapCalls: UInt64 { host.unmapCalls }
+    var evictions: UInt64 { host.evictions }
+    var peakMappings: Int { host.peak }
 
     // MARK: Filling
 
@@ -72,144 +89,126 @@ final class ShadowMMU {
             return .device(physical)
         }
         if access.write && isCode(offset) { return .codeWrite(offset) }
-        fills &+= 1
-        let mapped: Bool
-        if map.isKernel(address) {
-            guard !access.user else {
-                return .failed("ring 3 reached a user page in the kernel half, which is not supported")
+        if access.user {
+            guard map.isUser(address), address >= map.userBegin else {
+                return .failed("ring 3 reached a user page at \(hex(address)), where the host can map none")
             }
-            mapped = mapKernel(address, translation, physical)
-        } else if map.isUser(address) {
-            mapped = mapUser(address, access, translation, offset)
-        } else {
-            return .failed("a guest page at 0x\(String(address, radix: 16)) lies outside the address map")
+        } else if !map.isUser(address) && !map.isKernel(address) {
+            return .failed("a guest page at \(hex(address)) lies outside the address map")
         }
-        return mapped ? .filled : .failed("mmap of guest memory: \(String(cString: strerror(errno)))")
+        fills &+= 1
+        let done =
+            translation.pageBits == 12
+            ? mapSmall(address, access, translation, offset, mode)
+            : mapLarge(address, access, translation, mode)
+        return done ? .filled : .failed("mapping guest memory: \(String(cString: strerror(errno)))")
     }
 
-    /// Maps the page at `address` for ring 3 if its translation is there and has been used; the access would fault otherwise.
-    func prefill(_ address: UInt64, _ mode: PagingMode) {
-        guard map.isUser(address), let path = walk.look(up: address, mode) else { return }
-        let translation = path.translation
-        guard translation.user else { return }
-        _ = fill(
-            address, Access(write: translation.writable && translation.dirty, execute: false, user: true),
-            mode)
+    /// Maps the page for an access of ring 3 that has faulted and is about to be made again. Nothing if it would fault still.
+    func prefill(_ address: UInt64, _ access: Access, _ mode: PagingMode) {
+        guard case .filled = fill(address, access, mode) else { return }
+        // A page that ring 0 had used too (a stack that system calls write to, say) and now is another one.
+        let page = hostPage(address, .supervisor)
+        let known = host.table.entry(page)
+        guard known.isHeld, !known.isLive, !known.isAnchor, let translation = walk.look(up: address, mode),
+            translation.pageBits == 12,
+            let offset = memory.fileOffset(of: GuestPhysicalAddress(translation.pageAddress))
+        else { return }
+        _ = host.establish(page, count: 1, entry(translation, offset: offset, .supervisor, mode), populate: false)
     }
 
-    private func mapUser(
-        _ address: UInt64, _ access: Access, _ translation: Translation, _ offset: UInt64
-    ) -> Bool {
-        guard address >= map.userBegin else { return false }
-        if userMappings >= userMappingLimit { dropUser() }
-        let page = address & ~0xFFF
-        var writable = translation.writable && translation.dirty
-        // Ring 0 may write read-only pages when CR0.WP is clear.
-        if access.write && !access.user { writable = true }
-        var protection = PROT_READ | (writable ? PROT_WRITE : 0)
-        if access.user && translation.executable { protection |= PROT_EXEC }
-        var run = (first: page, offset: offset, bytes: UInt64(4096))
-        if translation.pageBits == 12 {
-            run = extend(run, translation, protection)
-        }
-        if writable && isCode(offset) { protection &= ~PROT_WRITE }
-        userMappings += 1
-        if protection & PROT_WRITE != 0 { noteWritable(run.offset, run.bytes) }
-        let host = access.user ? run.first : map.supervisorHost(run.first)
-        return mapHost(host, run.bytes, run.offset, protection, populate: true)
+    func hostPage(_ address: UInt64, _ view: View) -> UInt64 {
+        (view == .user ? address : map.supervisorHost(address)) >> 12
     }
 
-    private func noteWritable(_ offset: UInt64, _ bytes: UInt64) {
-        for page in offset >> 12..<(offset + bytes) >> 12 { userWritable[Int(page >> 6)] |= 1 << (page & 63) }
+    func guestAddress(ofHostPage page: UInt64, _ view: View) -> UInt64 {
+        view == .user ? page << 12 : map.guest(ofSupervisorHost: page << 12)
     }
+
+    func view(ofHostPage page: UInt64) -> View { map.isUser(page << 12) ? .user : .supervisor }
+
+    /// The entry that a translation gives a page of RAM in a view.
+    func entry(_ translation: Translation, offset: UInt64, _ view: View, _ mode: PagingMode) -> ShadowEntry {
+        let entry = ShadowEntry(
+            offset: offset, writable: translation.isWritable(user: view == .user, mode),
+            executable: view == .user && translation.rights.executable, global: translation.global,
+            pageBits: translation.pageBits)
+        return isCode(offset) ? entry.readOnly(guest: false) : entry
+    }
+
+    /// Most pages on either side that one fill takes along.
+    private static let faultAround = 15
 
     /// Takes neighbours into the same host mapping: pages that follow in guest memory too, with the same rights, that the guest
     /// has used before (accessed; dirty when writable), so that accessed and dirty bits stay true.
-    private func extend(
-        _ run: (first: UInt64, offset: UInt64, bytes: UInt64), _ translation: Translation,
-        _ protection: Int32
-    ) -> (first: UInt64, offset: UInt64, bytes: UInt64) {
-        let rights: UInt64 =
-            PageTableEntry.present | PageTableEntry.writable | PageTableEntry.user
-            | PageTableEntry.accessed
-            | PageTableEntry.noExecute | (protection & PROT_WRITE != 0 ? PageTableEntry.dirty : 0)
-        let wanted = translation.leaf.pointee & rights
-        var run = run
-        func follows(_ distance: Int, _ offset: UInt64) -> Bool {
-            let index = translation.leafIndex + distance
-            guard index >= 0, index < 512 else { return false }
-            let entry = translation.leaf[distance]
-            guard entry & rights == wanted else { return false }
-            return memory.fileOffset(of: GuestPhysicalAddress(entry & PageTableEntry.addressMask))
-                == offset
-                && !isCode(offset)
+    private func mapSmall(
+        _ address: UInt64, _ access: Access, _ translation: Translation, _ offset: UInt64, _ mode: PagingMode
+    ) -> Bool {
+        let view: View = access.user ? .user : .supervisor
+        var page = hostPage(address, view)
+        var entry = entry(translation, offset: offset, view, mode)
+        var count = 1
+        if !isCode(offset) {
+            let same =
+                PageTableEntry.present | PageTableEntry.writable | PageTableEntry.user | PageTableEntry.accessed
+                | PageTableEntry.noExecute | PageTableEntry.global
+                | (entry.isGuestWritable ? PageTableEntry.dirty : 0)
+            func joins(_ distance: Int) -> Bool {
+                guard case 0..<512 = translation.leafIndex + distance else { return false }
+                let neighbour = translation.leaf[distance]
+                let wanted = entry.offset &+ UInt64(bitPattern: Int64(distance)) << 12
+                guard (neighbour ^ translation.leaf.pointee) & same == 0,
+                    memory.fileOffset(of: GuestPhysicalAddress(neighbour & PageTableEntry.addressMask)) == wanted,
+                    !isCode(wanted)
+                else { return false }
+                let known = host.table.entry(hostPage(address, view) &+ UInt64(bitPattern: Int64(distance)))
+                return !known.isLive
+            }
+            var behind = 0
+            while behind < Self.faultAround, joins(behind + 1) { behind += 1 }
+            var before = 0
+            let lowest = access.user ? map.userBegin >> 12 : 0
+            while before < Self.faultAround, page - UInt64(before) > lowest, joins(-before - 1) { before += 1 }
+            page -= UInt64(before)
+            entry = entry.preceding(by: UInt64(before))
+            count += behind + before
         }
-        guard !isCode(run.offset) else { return run }
-        for distance in 1...15 {
-            guard follows(distance, run.offset + run.bytes) else { break }
-            run.bytes += 4096
-        }
-        for distance in 1...15 {
-            guard run.offset >= 4096, run.first >= map.userBegin + 4096,
-                follows(-distance, run.offset - 4096)
-            else { break }
-            run.first -= 4096
-            run.offset -= 4096
-            run.bytes += 4096
-        }
-        return run
+        let done = host.establish(page, count: count, entry, populate: count == 1)
+        if let region = host.table.region(of: page) { host.table[region: region].isRecent = true }
+        return done
     }
 
-    /// Maps the whole of a large page (as far as it is RAM), or one small one, into the window.
-    private func mapKernel(_ address: UInt64, _ translation: Translation, _ physical: UInt64) -> Bool {
+    /// Maps the whole of a large page, as far as it is RAM.
+    private func mapLarge(
+        _ address: UInt64, _ access: Access, _ translation: Translation, _ mode: PagingMode
+    ) -> Bool {
+        let view: View = access.user ? .user : .supervisor
         let size = UInt64(1) << translation.pageBits
+        let physical = translation.physical(address)
         var first = translation.pageAddress
         var end = first + size
-        // Clip to the RAM range that the faulting byte is in.
+        // Clip to the RAM range that the faulting byte is in, and to what ring 3 can have.
         if physical < memory.lowBytes {
             end = min(end, memory.lowBytes)
         } else {
-            first = max(first, 4 << 30)
-            end = min(end, (4 << 30) + memory.highBytes)
+            first = max(first, BootLayout.highMemory)
+            end = min(end, BootLayout.highMemory + memory.highBytes)
         }
+        let begin = address & ~(size - 1)
+        if view == .user && begin < map.userBegin { first = max(first, translation.pageAddress + map.userBegin) }
         guard let offset = memory.fileOffset(of: GuestPhysicalAddress(first)) else { return false }
-        let guestFirst = (address & ~(size - 1)) + (first - translation.pageAddress)
-        let writable = translation.writable && translation.dirty
-        let extent = Extent(
-            host: map.supervisorHost(guestFirst), bytes: end - first, offset: offset,
-            protection: PROT_READ | (writable ? PROT_WRITE : 0), global: translation.global)
-        if let known = kernelExtents.firstIndex(where: {
-            $0.host == extent.host && $0.bytes == extent.bytes
-        }) {
-            kernelExtents[known] = extent
-        } else {
-            kernelExtents.append(extent)
-        }
-        guard
-            mapHost(
-                extent.host, extent.bytes, extent.offset, extent.protection, populate: extent.bytes == 4096)
-        else {
-            return false
-        }
-        return writable ? protectCode(in: extent) : true
-    }
-
-    private func mapHost(
-        _ host: UInt64, _ bytes: UInt64, _ offset: UInt64, _ protection: Int32, populate: Bool
-    ) -> Bool {
-        mapCalls &+= 1
-        let flags = MAP_SHARED | MAP_FIXED | (populate ? Int32(MAP_POPULATE) : 0)
-        let result = mmap(
-            UnsafeMutableRawPointer(bitPattern: UInt(host)), Int(bytes), protection, flags,
-            memory.fileDescriptor,
-            off_t(offset))
-        return result != MAP_FAILED
+        let page = hostPage(begin + (first - translation.pageAddress), view)
+        let entry = ShadowEntry(
+            offset: offset, writable: translation.isWritable(user: view == .user, mode),
+            executable: view == .user && translation.rights.executable, global: translation.global,
+            pageBits: translation.pageBits)
+        guard host.establishLarge(page, count: Int((end - first) >> 12), entry) else { return false }
+        if let region = host.table.region(of: page) { host.table[region: region].isRecent = true }
+        return entry.isGuestWritable ? protectCode(from: offset, to: offset + (end - first)) : true
     }
 
     /// Whether the translation of `address` outlives CR3 loads.
-    func isGlobal(_ address: UInt64, _ mode: PagingMode) -> Bool {
-        walk.look(up: address, mode)?.translation.global ?? false
-    }
+    func isGlobal(_ address: UInt64, _ mode: PagingMode) -> Bool { walk.look(up: address, mode)?.global ?? false }
 
     // MARK: Code pages
 
@@ -221,91 +220,35 @@ final class ShadowMMU {
     func markCode(_ offset: UInt64) -> Bool {
         guard !isCode(offset) else { return true }
         codePages[Int(offset >> 18)] |= 1 << (offset >> 12 & 63)
-        // User mappings are not indexed by page; a page of code is hardly ever mapped for writing.
-        if userMappings > 0, userWritable[Int(offset >> 18)] & 1 << (offset >> 12 & 63) != 0 { dropUser() }
-        for extent in kernelExtents where extent.protection & PROT_WRITE != 0 {
-            guard protect(offset, in: extent, PROT_READ) else { return false }
-        }
+        generation &+= 1
+        protectCode(offset)
         return true
+    }
+
+    private func protectCode(_ offset: UInt64) {
+        host.table.forEachWritable(offset) { page, entry in
+            if entry.isHostWritable { host.makeReadOnly(page, guest: false) }
+        }
     }
 
     /// The page's translations are gone: it may be written again.
     func unmarkCode(_ offset: UInt64) {
         codePages[Int(offset >> 18)] &= ~(1 << (offset >> 12 & 63))
-        for extent in kernelExtents where extent.protection & PROT_WRITE != 0 {
-            _ = protect(offset, in: extent, extent.protection)
+        host.table.forEachWritable(offset) { page, entry in
+            if !entry.isHostWritable { _ = host.establish(page, count: 1, entry.writable, populate: false) }
         }
     }
 
-    private func protect(_ offset: UInt64, in extent: Extent, _ protection: Int32) -> Bool {
-        guard offset >= extent.offset, offset < extent.offset + extent.bytes else { return true }
-        let host = extent.host + (offset - extent.offset)
-        return mprotect(UnsafeMutableRawPointer(bitPattern: UInt(host)), 4096, protection) == 0
-    }
-
-    private func protectCode(in extent: Extent) -> Bool {
-        var offset = extent.offset
-        while offset < extent.offset + extent.bytes {
+    private func protectCode(from begin: UInt64, to end: UInt64) -> Bool {
+        var offset = begin
+        while offset < end {
             if codePages[Int(offset >> 18)] == 0 {
                 offset = (offset | 0x3_FFFF) + 1
                 continue
             }
-            if isCode(offset), !protect(offset, in: extent, PROT_READ) { return false }
+            if isCode(offset) { protectCode(offset) }
             offset += 4096
         }
         return true
-    }
-
-    // MARK: Dropping
-
-    /// INVLPG.
-    func drop(_ address: UInt64) {
-        let page = address & ~0xFFF
-        if map.isUser(address) {
-            if userMappings > 0 {
-                unmap(page, 4096)
-                unmap(map.supervisorHost(page), 4096)
-            }
-            return
-        }
-        let host = map.supervisorHost(page)
-        kernelExtents.removeAll { extent in
-            guard host >= extent.host, host < extent.host + extent.bytes else { return false }
-            unmap(extent.host, extent.bytes)
-            return true
-        }
-    }
-
-    /// A CR3 load: everything but global translations.
-    func dropNonGlobal() {
-        dropUser()
-        dropKernel { !$0.global }
-    }
-
-    func dropAll() {
-        dropUser()
-        dropKernel { _ in true }
-    }
-
-    private func dropKernel(where condition: (Extent) -> Bool) {
-        guard kernelExtents.contains(where: condition) else { return }
-        kernelExtents.removeAll { extent in
-            guard condition(extent) else { return false }
-            unmap(extent.host, extent.bytes)
-            return true
-        }
-    }
-
-    private func dropUser() {
-        guard userMappings > 0 else { return }
-        unmap(map.userBegin, map.userEnd - map.userBegin)
-        unmap(map.supervisorHost(0), map.userEnd)
-        userMappings = 0
-        for word in userWritable.indices where userWritable[word] != 0 { userWritable[word] = 0 }
-    }
-
-    private func unmap(_ host: UInt64, _ bytes: UInt64) {
-        drops &+= 1
-        munmap(UnsafeMutableRawPointer(bitPattern: UInt(host)), Int(bytes))
     }
 }

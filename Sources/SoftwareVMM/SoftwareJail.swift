@@ -12,6 +12,9 @@ extension Jail {
         // Shadow mappings go through here all the time, so they come first.
         filter.add(
             .mmap, .allow, if: .init(argument: 4, mask: .max, equals: guestMemory), otherwise: nil)
+        // Rights of what they show to ring 3 change too. Below 8 TiB there is nothing but guest RAM.
+        let userHalf = SeccompFilter.Condition(argument: 0, isUpperWord: true, mask: 0xFFFF_F800, equals: 0)
+        filter.add(.mprotect, .allow, if: userHalf, otherwise: nil)
         filter.append(.vmmBase())
         // The end of a run gives the thread back: Syscall User Dispatch (PR 59) and CPUID faulting (ARCH_CPUID, 0x1012).
         filter.add(.prctl, .allow, if: .init(argument: 0, mask: .max, equals: 59))

@@ -38,8 +38,15 @@ public final class SoftwareMachine {
     var timerChanged = false
     /// The interrupted host instruction goes on; `cpu.rip` is not known.
     var resumesTranslation = false
-    /// Ring-3 page fault given to the guest, until its handler returns.
-    var faultedUserAddress: UInt64?
+    /// A page fault of ring 3 that was given to the guest.
+    struct UserFault {
+        var address: UInt64
+        var access: Access
+        var rip: UInt64
+    }
+
+    /// The last one, until its handler returns.
+    var userFault: UserFault?
     var repeatedHost: UInt64 = 0
     var repeatedAddress: UInt64 = 0
     var repetitions = 0
@@ -63,6 +70,8 @@ public final class SoftwareMachine {
         /// Bytes of host code kept before the oldest is dropped: at least 64 KiB.
         public var codeCacheBytes = 32 << 20
         public var userMode = UserMode.adaptive
+        /// Most host mappings to shadow the guest's page tables with; nil: what vm.max_map_count leaves. At least 64.
+        public var hostMappingLimit: Int?
         public init() {}
     }
 
@@ -84,7 +93,7 @@ public final class SoftwareMachine {
             configuration, into: memory, tscHertz: tscHertz, apicTimerHertz: LocalAPIC.inputHertz,
             quirks: 0)
         cpu = try VirtualCPU(boot: boot, tscHertz: tscHertz)
-        shadow = ShadowMMU(memory: memory, map: map)
+        shadow = ShadowMMU(memory: memory, map: map, mappingLimit: options.hostMappingLimit)
         linear = GuestLinearMemory(memory: memory)
         fetch = InstructionFetch(memory: memory, linear: linear)
         let state = cpu.state
@@ -313,8 +322,10 @@ public final class SoftwareMachine {
             state.pointee.enter_gs = state.pointee.`self`
             cpu.prepareFlags()
         }
+        if cpu.privilege == 3 { shadow.prepareUser(cpu.pagingMode) }
         // A return to ring 3 that something waits for is the VMM's.
-        state.pointee.attention = cpu.apic.deliverable != nil || faultedUserAddress != nil ? 1 : 0
+        let waits = cpu.apic.deliverable != nil || userFault != nil || shadow.userNeedsAttention
+        state.pointee.attention = waits ? 1 : 0
     }
 
     // MARK: The end
@@ -334,8 +345,14 @@ public final class SoftwareMachine {
             "software.movesToTranslation": Double(userMode.movesToTranslation),
             "software.movesToDirect": Double(userMode.movesToDirect),
             "software.shadowFills": Double(shadow.fills),
-            "software.shadowDrops": Double(shadow.drops),
+            "software.shadowKept": Double(shadow.kept),
+            "software.shadowDrops": Double(shadow.dropped),
+            "software.shadowRestored": Double(shadow.restored),
+            "software.shadowEvictions": Double(shadow.evictions),
             "software.hostMapCalls": Double(shadow.mapCalls),
+            "software.hostProtectCalls": Double(shadow.protectCalls),
+            "software.hostUnmapCalls": Double(shadow.unmapCalls),
+            "software.hostMappingsPeak": Double(shadow.peakMappings),
             "software.interruptsDelivered": Double(interruptsDelivered),
             "software.haltedNanoseconds": Double(haltedTicks) * 1e9 / Double(tscHertz),
             "software.cpuidFaulting": cpuidFaults ? 1 : 0,

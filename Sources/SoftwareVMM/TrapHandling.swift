@@ -1,5 +1,4 @@
 import CLinux
-import CZydis
 import Glibc
 import GuestInterface
 import Machine
@@ -39,7 +38,7 @@ extension SoftwareMachine {
             guard vector < 32 else {
                 throw .unsupported("host trap \(vector) (signal \(signal)) in ring 3")
             }
-            try deliver(exception(ofTrap: vector))
+            try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
         }
     }
 
@@ -68,7 +67,7 @@ extension SoftwareMachine {
             try noticeRepetition(address)
         case .guestFault(let code):
             exitReason = .guestPageFault
-            faultedUserAddress = address
+            userFault = UserFault(address: address, access: access, rip: cpu.rip)
             try deliver(
                 GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
         case .codeWrite(let offset):
@@ -101,13 +100,6 @@ extension SoftwareMachine {
                     try softwareInterrupt(bytes[start + 1], returnTo: cpu.rip &+ UInt64(info.length))
                     return
                 }
-                // IOPL or the task's bitmap may allow them.
-                if [ZYDIS_CATEGORY_IO, ZYDIS_CATEGORY_IOSTRINGOP].contains(where: { $0 == info.meta.category })
-                    || info.mnemonic == ZYDIS_MNEMONIC_CLI || info.mnemonic == ZYDIS_MNEMONIC_STI
-                {
-                    try emulateRing3()
-                    return
-                }
             }
             throw .protection
         } catch {
@@ -132,12 +124,6 @@ extension SoftwareMachine {
             let address =
                 user
                 ? cpu.state.pointee.trap_address : map.guest(ofSupervisorHost: cpu.state.pointee.trap_address)
-            guard AddressMap.isCanonical(address) else {
-                exitReason = .exception
-                recoverGuestState(host)
-                try deliver(exceptionOfOperands())
-                return
-            }
             let access = Access(write: cpu.state.pointee.trap_error & 2 != 0, user: user)
             switch shadow.fill(address, access, cpu.pagingMode) {
             case .filled:
@@ -151,7 +137,7 @@ extension SoftwareMachine {
                     do throws(GuestException) { try emulateRing0() } catch { try deliver(error) }
                     return
                 }
-                if user { faultedUserAddress = address }
+                if user { userFault = UserFault(address: address, access: access, rip: cpu.rip) }
                 try deliver(
                     GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
             case .codeWrite(let offset):
@@ -172,8 +158,8 @@ extension SoftwareMachine {
         recoverGuestState(host)
         exitReason = .exception
         switch vector {
-        case GuestException.generalProtection, GuestException.stackFault: try deliver(exceptionOfOperands())
-        case 0...31: try deliver(exception(ofTrap: vector))
+        case GuestException.generalProtection: try deliver(.protection)
+        case 0...31: try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
         default: throw .unsupported("host trap \(vector) (signal \(signal)) in translated code")
         }
     }

@@ -1,11 +1,9 @@
 /// Makes a failing case smaller while it still fails.
-package struct Shrinker {
+struct Shrinker {
     /// Whether a case still shows the defect.
-    private var fails: (TestCase) -> Bool
+    var fails: (TestCase) -> Bool
 
-    package init(_ fails: @escaping (TestCase) -> Bool) { self.fails = fails }
-
-    package func shrink(_ test: TestCase) -> TestCase {
+    func shrink(_ test: TestCase) -> TestCase {
         var best = test
         var improved = true
         while improved {
