@@ -3,6 +3,8 @@
 SUITE ?= Workloads/suites/quick.json
 # Further arguments of `vbench run`, e.g. make run ARGS="--backend native --backend software"
 ARGS ?=
+# What `make fuzz` tries: translator (fast), machine (the whole software VMM)
+FUZZ ?= translator
 SOURCES = Package.swift Sources Tests Plugins Workloads
 
 .PHONY: help run bench-software build test fuzz lint format clean packages test-packages
@@ -35,8 +37,8 @@ test: test-packages
 	swift test
 
 fuzz: packages
-	swift build -c release --product translator-fuzz
-	.build/release/translator-fuzz $(SEED)
+	swift build -c release --product vbench-fuzz
+	.build/release/vbench-fuzz $(FUZZ) $(SEED)
 
 lint:
 	swift format lint --strict --recursive $(SOURCES)

@@ -96,10 +96,13 @@ let package = Package(
             path: "Tests/TranslatorTesting", swiftSettings: strict),
         tests("Translator", ["TranslatorTesting", "MachineTesting"], resources: [.copy("Corpus")]),
         .executableTarget(
-            name: "translator-fuzz", dependencies: ["TranslatorTesting"], path: "Tests/TranslatorFuzz",
+            name: "vbench-fuzz", dependencies: ["TranslatorTesting", "SoftwareVMMTesting"], path: "Tests/Fuzz",
             swiftSettings: strict),
+        .target(
+            name: "SoftwareVMMTesting", dependencies: ["SoftwareVMM", "TranslatorTesting", "MachineTesting", "CZydis"],
+            path: "Tests/SoftwareVMMTesting", swiftSettings: strict),
         .testTarget(
-            name: "SoftwareVMMTests", dependencies: ["SoftwareVMM", "MachineTesting"], exclude: ["Guests"],
-            swiftSettings: strict),
+            name: "SoftwareVMMTests", dependencies: ["SoftwareVMM", "SoftwareVMMTesting", "MachineTesting"],
+            exclude: ["Guests"], resources: [.copy("Corpus")], swiftSettings: strict),
     ]
 )

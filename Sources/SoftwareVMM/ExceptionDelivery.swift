@@ -8,7 +8,8 @@ extension SoftwareMachine {
     func deliver(_ exception: GuestException) throws(MachineStop) {
         if let address = exception.address { cpu.cr2 = address }
         do throws(GuestException) {
-            try enterGate(exception.vector, errorCode: exception.errorCode, returnTo: cpu.rip)
+            try enterGate(
+                exception.vector, errorCode: exception.errorCode, returnTo: cpu.rip, isFault: exception.isFault)
             return
         } catch {
             guard exception.vector != GuestException.doubleFault else { throw MachineStop(.tripleFault) }
@@ -72,9 +73,11 @@ extension SoftwareMachine {
             stackIndex: Int(low >> 32 & 7), isTrap: type == 15, privilege: UInt8(low >> 45 & 3))
     }
 
-    private func enterGate(_ vector: UInt8, errorCode: UInt32?, returnTo next: UInt64)
-        throws(GuestException)
-    {
+    /// Faults push RFLAGS with RF set, so that an instruction breakpoint at the instruction is not taken again
+    /// (Intel SDM vol. 3, 18.3.1.1).
+    private func enterGate(
+        _ vector: UInt8, errorCode: UInt32?, returnTo next: UInt64, isFault: Bool = false
+    ) throws(GuestException) {
         let gate = try readGate(vector)
         let mode = cpu.pagingMode
         var stack = cpu[GPR.rsp]
@@ -87,7 +90,7 @@ extension SoftwareMachine {
         let flags = cpu.flags
         try push(UInt64(cpu.stackSelector), &stack)
         try push(cpu[GPR.rsp], &stack)
-        try push(flags, &stack)
+        try push(isFault ? flags | Flags.resume : flags, &stack)
         try push(UInt64(cpu.codeSelector), &stack)
         try push(next, &stack)
         if let errorCode { try push(UInt64(errorCode), &stack) }
@@ -108,28 +111,6 @@ extension SoftwareMachine {
     }
 
     // MARK: Returns
-
-    /// IRETQ.
-    func interruptReturn() throws(GuestException) {
-        let mode = cpu.pagingMode
-        let stack = cpu[GPR.rsp]
-        let rip: UInt64 = try linear.load(stack, mode)
-        let selector: UInt64 = try linear.load(stack &+ 8, mode)
-        let flags: UInt64 = try linear.load(stack &+ 16, mode)
-        let newStack: UInt64 = try linear.load(stack &+ 24, mode)
-        let stackSelector: UInt64 = try linear.load(stack &+ 32, mode)
-        guard AddressMap.isCanonical(rip), selector & 3 >= UInt64(cpu.privilege) else {
-            throw .protection
-        }
-        guard selector & 3 == 0 || selector & 3 == 3 else { throw .protection }
-        try checkCode(UInt16(truncatingIfNeeded: selector))
-        cpu.rip = rip
-        cpu.codeSelector = UInt16(truncatingIfNeeded: selector)
-        cpu[GPR.rsp] = newStack
-        cpu.stackSelector = UInt16(truncatingIfNeeded: stackSelector)
-        cpu.flags = flags
-        enterPrivilege(UInt8(selector & 3))
-    }
 
     /// SYSRET to 64-bit code (Intel SDM vol. 2).
     func systemCallReturn() throws(GuestException) {
@@ -159,23 +140,11 @@ extension SoftwareMachine {
 
     /// The page the guest has just handled a fault for is mapped before ring 3 asks for it: this saves the hidden fault. Only
     /// when the guest goes on with the instruction that faulted, since accessed and dirty bits are set as the access will.
-    private func enterPrivilege(_ level: UInt8) {
+    func enterPrivilege(_ level: UInt8) {
         cpu.privilege = level
         if level == 3, let fault = userFault {
             userFault = nil
             if fault.rip == cpu.rip { shadow.prefill(fault.address, fault.access, cpu.pagingMode) }
         }
-    }
-
-    /// A code segment that is returned to: present, of the right level, and 64-bit.
-    private func checkCode(_ selector: UInt16) throws(GuestException) {
-        let fault = GuestException(
-            vector: GuestException.generalProtection, errorCode: UInt32(selector & ~3))
-        guard selector & ~3 != 0, selector & 4 == 0, UInt64(selector | 7) <= UInt64(cpu.gdtLimit) else {
-            throw fault
-        }
-        let descriptor: UInt64 = try linear.load(cpu.gdtBase &+ UInt64(selector & ~7), cpu.pagingMode)
-        guard descriptor & 1 << 47 != 0, descriptor & 3 << 43 == 3 << 43 else { throw fault }
-        if descriptor & 1 << 53 == 0 { pendingStop = .unsupported("compatibility-mode (32-bit) code") }
     }
 }

@@ -1,4 +1,5 @@
 import CLinux
+import CZydis
 import Glibc
 import GuestInterface
 import Machine
@@ -38,7 +39,7 @@ extension SoftwareMachine {
             guard vector < 32 else {
                 throw .unsupported("host trap \(vector) (signal \(signal)) in ring 3")
             }
-            try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
+            try deliver(exception(ofTrap: vector))
         }
     }
 
@@ -100,6 +101,13 @@ extension SoftwareMachine {
                     try softwareInterrupt(bytes[start + 1], returnTo: cpu.rip &+ UInt64(info.length))
                     return
                 }
+                // IOPL or the task's bitmap may allow them.
+                if [ZYDIS_CATEGORY_IO, ZYDIS_CATEGORY_IOSTRINGOP].contains(where: { $0 == info.meta.category })
+                    || info.mnemonic == ZYDIS_MNEMONIC_CLI || info.mnemonic == ZYDIS_MNEMONIC_STI
+                {
+                    try emulateRing3()
+                    return
+                }
             }
             throw .protection
         } catch {
@@ -124,6 +132,12 @@ extension SoftwareMachine {
             let address =
                 user
                 ? cpu.state.pointee.trap_address : map.guest(ofSupervisorHost: cpu.state.pointee.trap_address)
+            guard AddressMap.isCanonical(address) else {
+                exitReason = .exception
+                recoverGuestState(host)
+                try deliver(exceptionOfOperands())
+                return
+            }
             let access = Access(write: cpu.state.pointee.trap_error & 2 != 0, user: user)
             switch shadow.fill(address, access, cpu.pagingMode) {
             case .filled:
@@ -158,8 +172,8 @@ extension SoftwareMachine {
         recoverGuestState(host)
         exitReason = .exception
         switch vector {
-        case GuestException.generalProtection: try deliver(.protection)
-        case 0...31: try deliver(GuestException(vector: vector, errorCode: vector == 17 ? 0 : nil))
+        case GuestException.generalProtection, GuestException.stackFault: try deliver(exceptionOfOperands())
+        case 0...31: try deliver(exception(ofTrap: vector))
         default: throw .unsupported("host trap \(vector) (signal \(signal)) in translated code")
         }
     }

@@ -27,31 +27,27 @@ extension SoftwareMachine {
         case ZYDIS_MNEMONIC_INT3:
             exitReason = .exception
             try softwareInterrupt(3, returnTo: next)
-        case ZYDIS_MNEMONIC_PUSHFQ:
-            let stack = cpu[GPR.rsp] &- 8
-            if let page = try linear.store(
-                cpu.flags & ~Flags.resume, at: stack, user: true, cpu.pagingMode)
-            {
-                noticeWrite(to: page)
-            }
-            cpu[GPR.rsp] = stack
+        case ZYDIS_MNEMONIC_PUSHF, ZYDIS_MNEMONIC_PUSHFQ:
+            try emulatePushFlags(info)
             cpu.rip = next
-        case ZYDIS_MNEMONIC_POPFQ:
-            let value: UInt64 = try linear.load(cpu[GPR.rsp], user: true, cpu.pagingMode)
-            // IOPL is 0, so IF stays as it is (Intel SDM vol. 2, POPF).
-            cpu.flags = value & ~Flags.interrupt | cpu.flags & Flags.interrupt
-            cpu[GPR.rsp] &+= 8
+        case ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFQ:
+            try emulatePopFlags(info)
             cpu.rip = next
         case ZYDIS_MNEMONIC_UD0, ZYDIS_MNEMONIC_UD1, ZYDIS_MNEMONIC_UD2:
             throw .undefined
-        case ZYDIS_MNEMONIC_CLI, ZYDIS_MNEMONIC_STI, ZYDIS_MNEMONIC_IN, ZYDIS_MNEMONIC_OUT,
-            ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
+        case ZYDIS_MNEMONIC_CLI, ZYDIS_MNEMONIC_STI:
+            guard cpu.flags & Flags.ioPrivilege == Flags.ioPrivilege else { throw .protection }
+            emulateInterruptFlag(info)
+            cpu.rip = next
+        case ZYDIS_MNEMONIC_IN, ZYDIS_MNEMONIC_OUT:
+            try emulatePort(info)
+            cpu.rip = next
+        case ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
             ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD:
-            // IOPL is 0, and no task has an I/O bitmap.
-            throw .protection
+            if try !emulatePortString(info) { cpu.rip = next }
         default:
-            if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { throw .protection }
-            // Whatever else the translator has no form for does the same when the CPU runs it in place.
+            // Whatever else the translator has no form for does the same when the CPU runs it in place; what is privileged
+            // faults there as it should.
             stepsDirectly = true
         }
     }

@@ -5,11 +5,14 @@ import Machine
 /// RFLAGS bits (Intel SDM vol. 1, 3.4.3).
 enum Flags {
     static let arithmetic: UInt64 = 0x8D5
+    static let zero: UInt64 = 1 << 6
     static let trap: UInt64 = 1 << 8
     static let interrupt: UInt64 = 1 << 9
     static let direction: UInt64 = 1 << 10
+    static let ioPrivilege: UInt64 = 3 << 12
     static let nestedTask: UInt64 = 1 << 14
     static let resume: UInt64 = 1 << 16
+    static let virtual8086: UInt64 = 1 << 17
     static let alignmentCheck: UInt64 = 1 << 18
     static let identification: UInt64 = 1 << 21
     /// Bits a guest can change from any ring and that live in the CPU while it runs.
@@ -40,11 +43,18 @@ struct GuestException: Error {
     static let debug: UInt8 = 1
     static let invalidOpcode: UInt8 = 6
     static let doubleFault: UInt8 = 8
+    static let segmentNotPresent: UInt8 = 11
+    static let stackFault: UInt8 = 12
     static let generalProtection: UInt8 = 13
     static let pageFault: UInt8 = 14
 
     static let undefined = GuestException(vector: invalidOpcode)
     static let protection = GuestException(vector: generalProtection, errorCode: 0)
+    /// A non-canonical address on the stack or relative to RSP or RBP.
+    static let stack = GuestException(vector: stackFault, errorCode: 0)
+
+    /// Faults are reported at the instruction, traps (#DB here, #BP, #OF) behind it, #DF is an abort.
+    var isFault: Bool { ![Self.debug, 3, 4, Self.doubleFault].contains(vector) }
 }
 
 /// Why a machine cannot go on.
@@ -101,6 +111,8 @@ final class VirtualCPU {
     var taskBase: UInt64 = 0
     var taskLimit: UInt32 = 0
     var localSelector: UInt16 = 0
+    var localBase: UInt64 = 0
+    var localLimit: UInt32 = 0
     /// ES, DS, FS and GS at their encoding's number; those of CS and SS are `codeSelector` and `stackSelector`.
     var selectors: [UInt16] = [0x18, 0, 0, 0x18, 0, 0]
     var apic: LocalAPIC
@@ -201,7 +213,7 @@ final class VirtualCPU {
         set { state.pointee.gdt_limit = UInt64(newValue) }
     }
 
-    /// Flags only the VMM keeps: what the guest set of TF, AC and NT while they are not live.
+    /// Flags only the VMM keeps: what the guest set of TF, IOPL, NT and AC while they are not live.
     private var keptFlags: UInt64 {
         get { state.pointee.kept_flags }
         set { state.pointee.kept_flags = newValue }
@@ -220,14 +232,16 @@ final class VirtualCPU {
         }
         set {
             state.pointee.rflags = newValue & Flags.live | Flags.always | Flags.interrupt
-            keptFlags = newValue & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
+            keptFlags = newValue & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap | Flags.ioPrivilege)
             interruptsEnabled = newValue & Flags.interrupt != 0
         }
     }
 
     /// Takes over flags that the CPU held when the guest was interrupted in ring 3, where it may have changed more of them.
     func keepUserFlags() {
-        keptFlags = state.pointee.rflags & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
+        keptFlags =
+            keptFlags & Flags.ioPrivilege
+            | state.pointee.rflags & (Flags.alignmentCheck | Flags.nestedTask | Flags.trap)
     }
 
     /// TF was the VMM's, not the guest's.

@@ -10,6 +10,9 @@ enum VirtualCPUID {
         var edx: UInt32
     }
 
+    /// Whether far pointers of 64 bits and a selector are known: by Intel's CPUs.
+    static let hasFarPointers64: Bool = clinux_cpuid(0, 0).ebx == 0x756E_6547  // "Genu"
+
     /// Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E.
     static func leaf(_ number: UInt32, _ index: UInt32, cpu: VirtualCPU) -> Leaf {
         // "VBenchSWVMM\0" in EBX, ECX, EDX: the hypervisor leaf.
@@ -45,8 +48,8 @@ enum VirtualCPUID {
             leaf.eax &= UInt32(truncatingIfNeeded: cpu.hostXCR0)
             leaf.edx = 0
         case 0xD where index == 1:
-            // XSAVES is privileged and not virtualized.
-            leaf.eax &= ~(1 << 3)
+            // XSAVES is privileged and not virtualized; nor is XGETBV with ECX = 1.
+            leaf.eax &= ~(1 << 2 | 1 << 3)
             leaf.ebx = 0
             leaf.ecx = 0
             leaf.edx = 0

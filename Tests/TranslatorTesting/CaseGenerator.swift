@@ -7,7 +7,6 @@ public struct CaseGenerator {
     private var random: SeededGenerator
     private var decoder = ZydisDecoder()
     private var operands = [ZydisDecodedOperand](repeating: ZydisDecodedOperand(), count: Int(ZYDIS_MAX_OPERAND_COUNT))
-    private let vectorBytes: Int
 
     // The case being made.
     private var layout = TestLayout.low
@@ -34,6 +33,8 @@ public struct CaseGenerator {
             // They differ between ring 0 and ring 3 by nature.
             ZYDIS_MNEMONIC_CLI, ZYDIS_MNEMONIC_STI, ZYDIS_MNEMONIC_SGDT, ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_SLDT,
             ZYDIS_MNEMONIC_STR, ZYDIS_MNEMONIC_SMSW, ZYDIS_MNEMONIC_LSS, ZYDIS_MNEMONIC_LFS, ZYDIS_MNEMONIC_LGS,
+            // The host's hypervisor would answer.
+            ZYDIS_MNEMONIC_VMCALL, ZYDIS_MNEMONIC_VMMCALL,
             ZYDIS_MNEMONIC_HLT, ZYDIS_MNEMONIC_WRPKRU, ZYDIS_MNEMONIC_RDPKRU,
             // State images hold what the signal frames of stepping change (XSTATE_BV, x87 pointers).
             ZYDIS_MNEMONIC_XSAVE, ZYDIS_MNEMONIC_XSAVE64, ZYDIS_MNEMONIC_XSAVEC, ZYDIS_MNEMONIC_XSAVEC64,
@@ -41,12 +42,11 @@ public struct CaseGenerator {
             ZYDIS_MNEMONIC_FNSAVE, ZYDIS_MNEMONIC_FNSTENV,
         ].map(\.rawValue))
 
-    public init(seed: UInt64, vectorBytes: Int) {
+    public init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
-        self.vectorBytes = vectorBytes
         ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)
         // Bytes of vector state beyond AVX's mean AVX-512.
-        classes = InstructionClass.all(evex: vectorBytes > 832).filter { !Self.excluded.contains($0.mnemonic) }
+        classes = InstructionClass.all(evex: VectorImage.bytes > 832).filter { !Self.excluded.contains($0.mnemonic) }
     }
 
     // MARK: Cases
@@ -56,7 +56,7 @@ public struct CaseGenerator {
         layout = random.pick(TestLayout.all)
         let seed = random.next() >> 32
         code = []
-        known = InitialState(layout, seed: seed, vectorBytes: vectorBytes).state.registers
+        known = InitialState(layout, seed: seed).state.registers
         let place = random.below(companions + 1)
         // A function to call, jumped over: now and then.
         var function: Int?

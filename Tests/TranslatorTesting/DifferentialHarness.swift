@@ -18,8 +18,8 @@ import Translator
 ///
 /// Safety: every pointer is to a mapping made in `init` and released in `deinit`.
 public final class DifferentialHarness {
-    static let window: UInt64 = 0x4800_0000_0000
-    static let arithmeticFlags: UInt64 = 0x8D5 | 1 << 10
+    package static let window: UInt64 = 0x4800_0000_0000
+    package static let arithmeticFlags: UInt64 = 0x8D5 | 1 << 10
     private static let trapFlag = UInt64(VB_SW_RFLAGS_TF)
     private static let xsaveBytes = 16 << 10
     private static let codeBufferBytes = 256 << 10
@@ -54,8 +54,6 @@ public final class DifferentialHarness {
     private let snapshots: UnsafeMutableRawPointer
     private let memories: [Memory]
     private var memory: Memory
-    private let components: [VectorImage.Component]
-    let vectorBytes: Int
     private let translator: Translator
     private var random = SeededGenerator(seed: 0)
 
@@ -68,6 +66,21 @@ public final class DifferentialHarness {
     private var entries: [UInt64: (host: UInt64, direct: UInt64)] = [:]
     private var blocks: [(begin: UInt64, end: UInt64, block: TranslatedBlock)] = []
     private var exits: [(target: UInt64, field: Int)] = []
+
+    /// XCR0 components that are switched and compared.
+    package static let xcr0 = VectorImage.xcr0
+    /// What the read-only page of the data holds.
+    package static let readOnlyContent: [UInt8] = (0..<TestLayout.readOnlyBytes / 8).flatMap { index in
+        let word = UInt64(index * 8) &* 0x0101
+        return (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * UInt64($0))) }
+    }
+
+    /// The part of an XSAVE image that is compared, made comparable.
+    package static func normalized(_ image: [UInt8]) -> [UInt8] {
+        var result = Array(image[..<VectorImage.bytes])
+        result.withUnsafeMutableBytes { VectorImage.normalize($0.baseAddress!) }
+        return result
+    }
 
     private static func map(
         _ address: UInt64, _ bytes: Int, _ protection: Int32, _ descriptor: Int32 = -1
@@ -92,9 +105,7 @@ public final class DifferentialHarness {
         let guest = map(window + layout.data, whole, readWrite)
         for base in [native, guest] {
             let last = base + TestLayout.dataBytes
-            for index in stride(from: 0, to: TestLayout.readOnlyBytes, by: 8) {
-                last.storeBytes(of: UInt64(index) &* 0x0101, toByteOffset: index, as: UInt64.self)
-            }
+            readOnlyContent.withUnsafeBytes { last.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
             mprotect(last, TestLayout.readOnlyBytes, PROT_READ)
         }
         return Memory(
@@ -105,7 +116,8 @@ public final class DifferentialHarness {
             ])
     }
 
-    public init() {
+    /// Maps code and data of these layouts.
+    public init(_ layouts: [TestLayout] = TestLayout.all) {
         let readWrite = PROT_READ | PROT_WRITE
         let stateMemory = Self.map(0, MemoryLayout<vb_sw_vcpu>.size, readWrite)
         state = stateMemory.bindMemory(to: vb_sw_vcpu.self, capacity: 1)
@@ -113,23 +125,13 @@ public final class DifferentialHarness {
         codeBuffer = Self.map(0, Self.codeBufferBytes, readWrite | PROT_EXEC)
         signalStack = Self.map(0, Self.signalStackBytes, readWrite)
         snapshots = Self.map(0, (Self.traceLimit + 1) * TestLayout.dataBytes, readWrite)
-        memories = TestLayout.all.map(Self.makeMemory)
+        memories = layouts.map(Self.makeMemory)
         memory = memories[0]
-
-        let xcr0 = vb_sw_xgetbv0() & VectorImage.switched
-        var components: [VectorImage.Component] = []
-        for index in 2..<UInt32(8) where xcr0 & 1 << UInt64(index) != 0 {
-            let leaf = clinux_cpuid(0xD, index)
-            components.append(
-                VectorImage.Component(bit: 1 << UInt64(index), offset: Int(leaf.ebx), size: Int(leaf.eax)))
-        }
-        self.components = components
-        vectorBytes = components.map { $0.offset + $0.size }.max() ?? 576
 
         let codeBegin = UInt64(UInt(bitPattern: codeBuffer))
         state.pointee.xsave = UInt64(UInt(bitPattern: area))
         state.pointee.xsave_capacity = UInt64(Self.xsaveBytes)
-        state.pointee.xcr0 = xcr0
+        state.pointee.xcr0 = Self.xcr0
         state.pointee.vmm_begin = 0x5500_0000_0000
         state.pointee.code_begin = codeBegin
         state.pointee.code_end = codeBegin + UInt64(Self.codeBufferBytes)
@@ -208,10 +210,10 @@ public final class DifferentialHarness {
         result.rip = rip
         result.fsBase = fs
         result.gsBase = gs
-        result.vector = [UInt8](unsafeUninitializedCapacity: vectorBytes) { buffer, count in
-            UnsafeMutableRawPointer(buffer.baseAddress!).copyMemory(from: area, byteCount: vectorBytes)
-            VectorImage.normalize(buffer.baseAddress!, components)
-            count = vectorBytes
+        result.vector = [UInt8](unsafeUninitializedCapacity: VectorImage.bytes) { buffer, count in
+            UnsafeMutableRawPointer(buffer.baseAddress!).copyMemory(from: area, byteCount: VectorImage.bytes)
+            VectorImage.normalize(buffer.baseAddress!)
+            count = VectorImage.bytes
         }
         return result
     }
@@ -245,7 +247,7 @@ public final class DifferentialHarness {
     }
 
     /// Runs the case on the CPU and keeps the trace: every state between two instructions, the first and the last too.
-    func runNatively(_ test: TestCase, _ start: GuestState, data: [UInt8]) {
+    package func runNatively(_ test: TestCase, _ start: GuestState, data: [UInt8]) {
         memory = memories.first { $0.layout == test.layout }!
         memset(memory.codeAlias, Int32(Self.halt), TestLayout.codeBytes)
         test.code.withUnsafeBytes { memory.codeAlias.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
@@ -273,6 +275,14 @@ public final class DifferentialHarness {
             }
             current = next
         }
+    }
+
+    /// Where the case run natively ended.
+    package var nativeResult: NativeResult {
+        let last = trace[trace.count - 1]
+        return NativeResult(
+            state: last.state, ending: nativeEnding,
+            data: [UInt8](UnsafeRawBufferPointer(start: last.memory, count: TestLayout.dataBytes)))
     }
 
     // MARK: Translated
@@ -445,7 +455,7 @@ public final class DifferentialHarness {
     }
 
     /// Bits 63:47 all equal.
-    private static func isCanonical(_ address: UInt64) -> Bool {
+    package static func isCanonical(_ address: UInt64) -> Bool {
         let upper = Int64(bitPattern: address) >> 47
         return upper == 0 || upper == -1
     }

@@ -4,6 +4,11 @@ public final class DifferentialTester {
         public var test: TestCase
         public var reason: String
 
+        package init(test: TestCase, reason: String) {
+            self.test = test
+            self.reason = reason
+        }
+
         public var description: String {
             (["\(test)  # \(reason)"] + test.disassembly.map { "    \($0)" }).joined(separator: "\n")
         }
@@ -16,11 +21,9 @@ public final class DifferentialTester {
 
     public init() { harness = DifferentialHarness() }
 
-    public var vectorBytes: Int { harness.vectorBytes }
-
     /// The first difference, nil when the translator agrees with the CPU.
     public func difference(in test: TestCase) -> String? {
-        let start = InitialState(test.layout, seed: test.seed, vectorBytes: harness.vectorBytes)
+        let start = InitialState(test.layout, seed: test.seed)
         harness.runNatively(test, start.state, data: start.data)
         guard harness.nativeEnding != .endless, harness.nativeEnding != .unfit else {
             unfit += 1

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// What a program can see of its registers between two instructions.
@@ -10,8 +11,10 @@ public struct GuestState: Equatable {
     /// An XSAVE image in standard format, every component in its place (see `VectorImage.normalize`).
     public var vector: [UInt8] = []
 
+    public init() {}
+
     /// Names of what differs, with both values.
-    func differences(from other: GuestState) -> [String] {
+    package func differences(from other: GuestState) -> [String] {
         let names = [
             "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
             "r15",
@@ -46,20 +49,41 @@ public enum Ending: Equatable {
     case unfit
 }
 
+/// A case's end: the last state, why it ended, and the data.
+package struct NativeResult: Equatable {
+    package var state: GuestState
+    package var ending: Ending
+    package var data: [UInt8]
+
+    package init(state: GuestState, ending: Ending, data: [UInt8]) {
+        self.state = state
+        self.ending = ending
+        self.data = data
+    }
+}
+
 /// Layout of XSAVE images in standard format (Intel SDM vol. 1, 13.4), as far as this CPU and the harness have them.
 enum VectorImage {
-    struct Component {
+    private struct Component {
         var bit: UInt64
         var offset: Int
         var size: Int
     }
 
     /// XCR0 components the harness switches: x87, SSE, AVX, AVX-512.
-    static let switched: UInt64 = 0b1110_0111
+    private static let switched: UInt64 = 0b1110_0111
+    static let xcr0 = vb_sw_xgetbv0() & switched
+
+    private static let components: [Component] = (2..<UInt32(8)).filter { xcr0 & 1 << UInt64($0) != 0 }.map {
+        let leaf = clinux_cpuid(0xD, $0)
+        return Component(bit: 1 << UInt64($0), offset: Int(leaf.ebx), size: Int(leaf.eax))
+    }
+    /// Bytes of an image with all of them.
+    static let bytes = components.map { $0.offset + $0.size }.max() ?? 576
 
     /// Makes images comparable: a component that the header calls initial gets its initial value, and what is no register
     /// of the program's is cleared: x87 instruction and data pointers (they name host code), the header, reserved bytes.
-    static func normalize(_ image: UnsafeMutableRawPointer, _ components: [Component]) {
+    static func normalize(_ image: UnsafeMutableRawPointer) {
         let present = image.load(fromByteOffset: 512, as: UInt64.self)
         if present & 1 == 0 {
             memset(image, 0, 24)

@@ -1,9 +1,9 @@
 /// Registers, vector state and data to start from, made from a seed.
-struct InitialState {
-    var state: GuestState
-    var data: [UInt8]
+package struct InitialState {
+    package var state: GuestState
+    package var data: [UInt8]
 
-    init(_ layout: TestLayout, seed: UInt64, vectorBytes: Int) {
+    package init(_ layout: TestLayout, seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var state = GuestState()
         let middle = layout.data + UInt64(TestLayout.dataBytes / 2)
@@ -22,7 +22,7 @@ struct InitialState {
         state.rip = layout.code
         state.fsBase = random.pick([0x100, 0, middle])
         state.gsBase = random.pick([0x40, middle, middle &- 0x7000_0000])
-        state.vector = Self.vector(&random, vectorBytes)
+        state.vector = Self.vector(&random, VectorImage.bytes)
         self.state = state
         data = Self.patterns[random.below(Self.patterns.count)]
     }

@@ -1,9 +1,11 @@
 /// Makes a failing case smaller while it still fails.
-struct Shrinker {
+package struct Shrinker {
     /// Whether a case still shows the defect.
-    var fails: (TestCase) -> Bool
+    private var fails: (TestCase) -> Bool
 
-    func shrink(_ test: TestCase) -> TestCase {
+    package init(_ fails: @escaping (TestCase) -> Bool) { self.fails = fails }
+
+    package func shrink(_ test: TestCase) -> TestCase {
         var best = test
         var improved = true
         while improved {

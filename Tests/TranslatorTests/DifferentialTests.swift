@@ -25,7 +25,7 @@ import TranslatorTesting
     @Test func randomCodeBehavesAsOnTheCPU() {
         ExclusiveProcess.run {
             let tester = DifferentialTester()
-            var generator = CaseGenerator(seed: 20_061_021, vectorBytes: tester.vectorBytes)
+            var generator = CaseGenerator(seed: 20_061_021)
             var mnemonics: Set<UInt32> = []
             var failures = 0
             // A sample of the encoding classes, every one of them in some run of `make fuzz`.

@@ -1,0 +1,75 @@
+import Glibc
+import SoftwareVMMTesting
+import TranslatorTesting
+
+/// `make fuzz`: random cases without end, on the CPU and translated (`translator`), or in a whole machine (`machine`).
+/// Every failure is printed as a line for a corpus of the tests, with its instructions.
+///
+///     vbench-fuzz translator|machine [seed [seconds]]
+@main struct Fuzz {
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        let seed = arguments.count > 1 ? UInt64(arguments[1]) ?? 1 : UInt64(time(nil))
+        let limit = arguments.count > 2 ? Int(arguments[2]) ?? .max : .max
+        switch arguments.first {
+        case "translator":
+            let tester = DifferentialTester()
+            run(seed, limit, tester.check, { tester.lastWasDefined }) {
+                "\(tester.compared) cases compared, \(tester.unfit) unfit"
+            }
+        case "machine":
+            let testers = MachineTester.Manner.allCases.map { MachineTester($0) }
+            var turn = 0
+            run(
+                seed, limit,
+                { test in
+                    turn += 1
+                    return testers[turn % testers.count].check(test)
+                }, { testers[turn % testers.count].lastWasDefined }
+            ) {
+                testers.map { tester in
+                    "\(tester.manner.rawValue): \(tester.compared) cases compared, \(tester.unfit) unfit, "
+                        + "\(tester.unsupported.values.reduce(0, +)) unsupported"
+                }.joined(separator: "; ")
+            }
+            for tester in testers {
+                for (reason, count) in tester.unsupported.sorted(by: { $0.value > $1.value }) {
+                    print("  \(count) times: \(reason)")
+                }
+            }
+        default:
+            print("usage: vbench-fuzz translator|machine [seed [seconds]]")
+            exit(64)
+        }
+    }
+
+    private static func run(
+        _ seed: UInt64, _ limit: Int, _ check: (TestCase) -> DifferentialTester.Failure?, _ wasDefined: () -> Bool,
+        _ summary: () -> String
+    ) {
+        var generator = CaseGenerator(seed: seed)
+        print("seed \(seed): \(generator.classes.count) encoding classes")
+        var failures = 0
+        var reached: Set<Int> = []
+        let begin = time(nil)
+        var reported = begin
+        for round in 0... {
+            let index = round % generator.classes.count
+            guard let test = generator.next(generator.classes[index], companions: round / generator.classes.count % 12)
+            else { continue }
+            if let failure = check(test) {
+                failures += 1
+                print(failure)
+            } else if wasDefined() {
+                reached.insert(index)
+            }
+            let now = time(nil)
+            if now - reported >= 10 || now - begin >= limit {
+                reported = now
+                print("\(now - begin) s: \(summary()), \(reached.count) classes ran, \(failures) failures")
+            }
+            fflush(nil)
+            if now - begin >= limit { break }
+        }
+    }
+}
