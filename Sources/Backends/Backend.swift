@@ -59,6 +59,8 @@ public struct TrialSpecification: Codable, Sendable {
     public var seed: UInt64
     /// Host TSC when the process that runs the trial was about to be started; nil where nobody took it.
     public var launchTSC: UInt64?
+    /// What to write down of the execution (software backend), or nil.
+    public var trace: TraceRequest?
     /// Backend options by name (e.g. `codeCacheBytes`), validated by the backend.
     public var options: [String: String]
 

@@ -104,10 +104,10 @@ struct ElfReader {
         return nil
     }
 
-    /// Named code symbols (address, size, name), by address. Corrupt or absent tables give fewer symbols, no error: they
+    /// Named code symbols, by address. Corrupt or absent tables give fewer symbols, no error: they
     /// only serve diagnosis.
-    func symbols() -> [(UInt64, UInt64, String)] {
-        var found: [(UInt64, UInt64, String)] = []
+    func symbols() -> [SymbolTable.Symbol] {
+        var found: [SymbolTable.Symbol] = []
         var section = elf_nextscn(elf, nil)
         while let current = section {
             defer { section = elf_nextscn(elf, current) }
@@ -123,11 +123,12 @@ struct ElfReader {
                 guard type == UInt8(STT_FUNC) || type == UInt8(STT_NOTYPE), symbol.st_shndx != UInt16(SHN_UNDEF),
                     let name = elf_strptr(elf, Int(header.sh_link), Int(symbol.st_name)), name.pointee != 0
                 else { continue }
-                found.append((symbol.st_value, symbol.st_size, String(cString: name)))
+                found.append(
+                    SymbolTable.Symbol(address: symbol.st_value, size: symbol.st_size, name: String(cString: name)))
             }
         }
         // Where two names share an address, the sized one (a function) comes last and wins.
-        return found.sorted { ($0.0, $0.1, $0.2) < ($1.0, $1.1, $1.2) }
+        return found.sorted { ($0.address, $0.size, $0.name) < ($1.address, $1.size, $1.name) }
     }
 
     private func invalid(_ reason: String) -> MachineError { .invalidKernel(path: path, reason: reason) }

@@ -19,12 +19,6 @@ public struct KernelImage: Sendable {
         public var memorySize: UInt64
     }
 
-    private struct Symbol: Sendable {
-        var address: UInt64
-        var size: UInt64
-        var name: String
-    }
-
     public let path: String
     /// The whole file.
     public let bytes: [UInt8]
@@ -34,7 +28,7 @@ public struct KernelImage: Sendable {
     public let entry: GuestPhysicalAddress
     /// Entry point of the PVH boot protocol, where the image has the Xen PHYS32_ENTRY note.
     public let pvhEntry: UInt32?
-    private let symbols: [Symbol]
+    public let symbols: SymbolTable
 
     /// No kernel of ours comes near it; keeps a wrong path (a disk image) from being read whole.
     public static let maximumFileBytes = 256 << 20
@@ -78,7 +72,7 @@ public struct KernelImage: Sendable {
         self.segments = segments
         entry = GuestPhysicalAddress(header.e_entry)
         pvhEntry = reader.pvhEntry()
-        symbols = reader.symbols().map { Symbol(address: $0.0, size: $0.1, name: $0.2) }
+        symbols = SymbolTable(reader.symbols())
     }
 
     /// First guest-physical address above all segments.
@@ -87,20 +81,7 @@ public struct KernelImage: Sendable {
     }
 
     /// The function or label at or before `address` (as linked), nil when there is none near.
-    public func symbol(at address: UInt64) -> (name: String, offset: UInt64)? {
-        var low = 0
-        var high = symbols.count
-        while low < high {
-            let middle = (low + high) / 2
-            if symbols[middle].address <= address { low = middle + 1 } else { high = middle }
-        }
-        guard low > 0 else { return nil }
-        let found = symbols[low - 1]
-        let offset = address - found.address
-        // Assembly labels have no size: trust them for a page.
-        guard offset < (found.size == 0 ? 4096 : found.size) else { return nil }
-        return (found.name, offset)
-    }
+    public func symbol(at address: UInt64) -> (name: String, offset: UInt64)? { symbols.symbol(at: address) }
 
     /// `symbol+0x12`, or the bare address where no symbol is known.
     public func describe(_ address: UInt64) -> String {

@@ -15,7 +15,7 @@ extension SoftwareMachine {
         let generation = cache.generation
         let target = cpu.rip
         let block = try blockForCurrentRIP()
-        if cache.generation == generation && cpu.rip == target {
+        if cache.generation == generation && cpu.rip == target && mayLink(to: target) {
             cache.link(exit: identifier, to: block)
         }
     }
@@ -23,7 +23,8 @@ extension SoftwareMachine {
     func indirect() throws(MachineStop) {
         exitReason = .dispatch
         cpu.rip = cpu.state.pointee.target
-        cache.enterInTable(try blockForCurrentRIP())
+        let block = try blockForCurrentRIP()
+        if mayEnterInTable { cache.enterInTable(block) }
     }
 
     /// The block at `cpu.rip`, translated now if need be. Faults of the fetch go to the guest, whose handler is then the block.
@@ -50,21 +51,26 @@ extension SoftwareMachine {
         // Protect first, then read: a write that comes between is seen as one.
         let place = mark(rip, page.offset)
         var second: CodeCache.Place?
-        let translator = translators.translator(for: ring, single: stepsOverCodeWrite)
+        let isSingle = stepsOverCodeWrite || tracer?.stepsThrough(rip) == true
+        let translator = translators.translator(for: ring, single: isSingle)
+        var bytes = page.bytes
+        if let tracer { bytes = .init(rebasing: bytes.prefix(tracer.bytesTogether(from: rip, of: bytes.count))) }
         let block: TranslatedBlock
         do throws(TranslationError) {
-            block = try translator.translate(rip, bytes: page.bytes)
+            block = try translator.translate(rip, bytes: bytes)
         } catch {
             guard let joint = try fetch.acrossPages(rip, user: user, mode) else { throw .protection }
             second = mark(rip &+ 4096, joint.offsets.1)
             do throws(TranslationError) {
-                block = try translator.translate(rip, bytes: joint.bytes)
+                bytes = joint.bytes
+                block = try translator.translate(rip, bytes: bytes)
             } catch {
                 throw .undefined
             }
         }
         let number = cache.insert(block, ring, at: place, and: second)
         if stepsOverCodeWrite { unprotectedBlocks.append(number) }
+        tracer?.translated(block, ring: cpu.privilege, bytes: bytes, host: cache.blocks[number].host)
         let cycles = TimestampCounter.now() &- begin
         ledger.record(.translation, cycles: cycles)
         // The exit that led here is not charged for it too: the ledger's times add up.

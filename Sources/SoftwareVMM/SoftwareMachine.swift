@@ -25,6 +25,11 @@ public final class SoftwareMachine {
     let tscHertz: UInt64
     let ledger = ExitLedger()
     private let history = ExitHistory()
+    /// Writes down what the machine does. Set before `run`.
+    public var tracer: ExecutionTracer?
+    /// With a tracer: where the last exit came from, and whether the guest was entered for one instruction.
+    var exitOrigin: (rip: UInt64, ring: UInt8) = (0, 0)
+    var enteredStep = false
     /// Valid while `run` runs.
     private(set) var ports: PortBus! = nil
 
@@ -192,14 +197,18 @@ public final class SoftwareMachine {
         armKick()
         exitTSC = TimestampCounter.now()
         exitReason = .dispatch
+        exitOrigin = (cpu.rip, cpu.privilege)
         while true {
+            let resumes = resumesTranslation
             try prepareEntry()
             let entryTSC = TimestampCounter.now()
             ledger.record(exitReason, cycles: entryTSC &- exitTSC)
             history.record(exitReason, rip: cpu.rip)
+            if let tracer { traceEntry(tracer, cycles: entryTSC &- exitTSC, resumes: resumes) }
             let kind = vb_sw_enter(cpu.state)
             exitTSC = TimestampCounter.now()
             exitReason = .other
+            if tracer != nil { noteOrigin(ofExit: Int32(truncatingIfNeeded: kind)) }
             recordPortReads()
             let ranDirectly = cpu.state.pointee.direct != 0
             if ranDirectly { takeUserState() }

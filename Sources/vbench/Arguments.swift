@@ -2,6 +2,7 @@ import ArgumentParser
 import Backends
 
 extension BackendName: ExpressibleByArgument {}
+extension TraceRequest.Kind: ExpressibleByArgument {}
 
 /// A size on the command line: `268435456`, `256MiB`, `1GiB`.
 struct ByteCount: ExpressibleByArgument {

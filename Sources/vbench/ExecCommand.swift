@@ -20,6 +20,8 @@ struct ExecCommand: ParsableCommand {
               vbench exec --backend software --file words:/w -- /bin/busybox sort /w
               vbench exec --backend kvm --exits -- null-syscall --rounds 3
               vbench exec --backend native --exits -- /bin/busybox sha256sum /bin/busybox
+              vbench exec --backend software --trace exits -- null-syscall
+              vbench exec --backend software --trace instructions --trace-range main -- spin
 
             Exit codes: the program's own, or
               124    the time limit was reached
@@ -61,6 +63,28 @@ struct ExecCommand: ParsableCommand {
     @Option(name: .customLong("option"), help: ArgumentHelp("A backend option. Repeatable.", valueName: "name=value"))
     var options: [Assignment] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "How the software VMM runs ring 3: direct, translate or adaptive. Short for --option userMode=…",
+            valueName: "mode"))
+    var userMode: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Write down what the software VMM does: blocks (guest code beside its translation), exits, or instructions "
+                + "(every one executed, and the registers it changed; ring 3 is translated for it).",
+            valueName: "kind"))
+    var trace: TraceRequest.Kind?
+
+    @Option(
+        help: ArgumentHelp(
+            "Trace only these guest addresses (hexadecimal, A-B), or this function of the kernel or program.",
+            valueName: "range"))
+    var traceRange: String?
+
+    @Option(help: ArgumentHelp("File for the trace (default: standard error).", valueName: "file"))
+    var traceFile: String?
+
     @Flag(help: "Print the exit ledger and counters to standard error at the end.")
     var exits = false
 
@@ -70,6 +94,12 @@ struct ExecCommand: ParsableCommand {
     func validate() throws {
         guard !command.isEmpty else { throw ValidationError("Missing program: vbench exec … -- PROGRAM ARGS…") }
         guard timeLimit > 0, timeLimit.isFinite else { throw ValidationError("--time-limit must be above 0 seconds.") }
+        if trace != nil || userMode != nil, backend != .software {
+            throw ValidationError("--trace and --user-mode are for --backend software.")
+        }
+        if trace == nil, traceRange != nil || traceFile != nil {
+            throw ValidationError("--trace-range and --trace-file need --trace.")
+        }
         guard directory.hasPrefix("/") else { throw ValidationError("--directory must be an absolute path.") }
     }
 
@@ -114,6 +144,14 @@ struct ExecCommand: ParsableCommand {
         specification.cpu = cpu
         specification.seed = seed
         specification.options = Dictionary(options.map { ($0.name, $0.value) }) { _, last in last }
+        if let userMode { specification.options["userMode"] = userMode }
+        if let trace {
+            specification.trace = TraceRequest(kind: trace, range: traceRange, path: traceFile)
+            // The CPU does not tell of the instructions it runs directly.
+            if trace == .instructions, specification.options["userMode"] == nil {
+                specification.options["userMode"] = "translate"
+            }
+        }
         return specification
     }
 

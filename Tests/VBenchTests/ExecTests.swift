@@ -25,6 +25,14 @@ struct ExecTests {
         #expect(!outcome.output.contains("operations in"))
     }
 
+    @Test("What only the software VMM has is wrong usage elsewhere: 64")
+    func softwareOnly() throws {
+        #expect(try exec("spin", options: ["--trace", "exits"]).code == 64)
+        #expect(try exec("spin", options: ["--user-mode", "direct"]).code == 64)
+        let outcome = try VBenchProcess.run(["exec", "--backend", "software", "--trace-range", "1-2", "--", "spin"])
+        #expect(outcome.code == 64)
+    }
+
     @Test("A time limit ends the program: 124")
     func timeLimit() throws {
         let outcome = try exec("spin", "--forever", options: ["--time-limit", "0.5"])

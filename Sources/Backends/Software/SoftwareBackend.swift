@@ -20,6 +20,10 @@ public enum SoftwareBackend: Backend {
         var result = GuestTrial.run(specification, observer: observer) { configuration, records in
             let machine = try SoftwareMachine(
                 configuration: configuration, options: try options(specification.options))
+            if let trace = specification.trace {
+                machine.tracer = try SoftwareTrace.tracer(
+                    trace, kernel: configuration.kernel, specification: specification)
+            }
             return machine.run(observer: records) { try Jail.software($0).enter() }
         }
         // The child runs one trial: what the process used, the VM used.
