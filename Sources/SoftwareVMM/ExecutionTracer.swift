@@ -23,6 +23,8 @@ public final class ExecutionTracer {
 
     /// The instruction that the guest was entered to execute, until it has been.
     private var pending: (rip: UInt64, text: String)?
+    /// It was left before it was executed.
+    private var isInterrupted = false
     private var before = [UInt64](repeating: 0, count: 17)
     /// TSC of the first line.
     private var startTSC: UInt64?
@@ -126,15 +128,32 @@ public final class ExecutionTracer {
 
     /// The guest is about to execute the one instruction at `rip`, which `code` begins with.
     func begins(at rip: UInt64, code: UnsafeBufferPointer<UInt8>, registers: (Int) -> UInt64, flags: UInt64) {
+        isInterrupted = false
         pending = (rip, formatter.line(code, offset: 0, address: rip)?.text ?? "")
         for register in 0..<16 { before[register] = registers(register) }
         before[16] = flags
     }
 
-    /// The guest is where the VMM can see its registers: what was pending has been executed.
+    /// The guest was left at `rip`: by an interruption what is pending has not been executed if it is there.
+    func left(at rip: UInt64, byInterruption: Bool) { isInterrupted = byInterruption && pending?.rip == rip }
+
+    /// The guest is about to see an exception or interrupt, with its registers still as they were.
+    func delivers(_ vector: UInt8, returnTo next: UInt64, registers: (Int) -> UInt64, flags: UInt64) {
+        guard let (rip, text) = pending else { return }
+        if isInterrupted || next == rip {
+            pending = nil
+            output.line(padded("\(digits(rip)) \(text)", Self.changesColumn, cut: true) + "vector \(vector)")
+        } else {
+            completes(registers: registers, flags: flags)
+            output.line(padded("", Self.changesColumn) + "vector \(vector)")
+        }
+    }
+
+    /// The guest is where the VMM can see its registers: what was pending has been executed, or will be begun again.
     func completes(registers: (Int) -> UInt64, flags: UInt64) {
         guard let (from, text) = pending else { return }
         pending = nil
+        if isInterrupted { return }
         var changes: [String] = []
         for register in 0..<16 where registers(register) != before[register] {
             changes.append(padded(Self.names[register], 4) + digits(registers(register)))
@@ -142,10 +161,13 @@ public final class ExecutionTracer {
         if flags & Flags.arithmetic != before[16] & Flags.arithmetic {
             changes.append("fl  " + Self.text(flags: flags))
         }
-        let column = 58
-        output.line(padded("\(digits(from)) \(text)", column, cut: !changes.isEmpty) + (changes.first ?? ""))
+        let column = Self.changesColumn
+        output.line(padded("\(digits(from)) \(text)", column, cut: !changes.isEmpty) + (changes.first ?? ""), limit: 80)
         for change in changes.dropFirst() { output.line(padded("", column) + change) }
     }
+
+    /// Where changes stand: 22 columns are left for a register.
+    private static let changesColumn = 58
 
     private static let names = [
         "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",

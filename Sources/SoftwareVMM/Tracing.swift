@@ -5,7 +5,11 @@ import Translator
 /// What a machine with a tracer does besides.
 extension SoftwareMachine {
     /// The guest has just been left.
-    func noteOrigin(ofExit kind: Int32) { exitOrigin = (ripOfExit(kind), cpu.privilege) }
+    func noteOrigin(ofExit kind: Int32) {
+        exitOrigin = (ripOfExit(kind), cpu.privilege)
+        // A trap or a kick comes before or in the middle of an instruction, the other exits behind one.
+        tracer?.left(at: exitOrigin.rip, byInterruption: kind == VB_SW_EXIT_TRAP || kind == VB_SW_EXIT_KICK)
+    }
 
     private func ripOfExit(_ kind: Int32) -> UInt64 {
         if cpu.state.pointee.direct != 0 { return cpu.state.pointee.resume }

@@ -45,12 +45,14 @@ struct TraceTests {
             ("0000000000400084 add edi, eax", "rdi 000000000000002a"),
             ("", "fl  .....C"),
         ]
-        for (line, (code, change)) in zip(lines, expected) {
+        // The timer may come between any two.
+        let own = lines.filter { !$0.contains("vector 32") }
+        for (line, (code, change)) in zip(own, expected) {
             #expect(line.hasPrefix(code))
             #expect(line.hasSuffix(change), "\(line)")
         }
-        #expect(lines.count > expected.count && lines[expected.count].hasPrefix("0000000000400086 syscall"))
-        #expect(!lines.dropFirst(expected.count + 1).contains { $0.hasPrefix("00000000004") })
+        #expect(own.count > expected.count && own[expected.count].hasPrefix("0000000000400086 syscall"))
+        #expect(!own.dropFirst(expected.count + 1).contains { $0.hasPrefix("00000000004") })
     }
 
     @Test("guest code beside its translation")
