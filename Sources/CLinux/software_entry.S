@@ -202,8 +202,6 @@ vb_sw_sysret:
     TO_HOST_STACK
     mov %rcx, %gs:SPILL(RCX)
     mov %rdx, %gs:SPILL(RDX)
-    cmpq $0, %gs:VB_SW_ATTENTION
-    jne vb_sw_return_slow
     cmp %gs:VB_SW_USER_END, %rcx
     jae vb_sw_return_slow
     test $OTHER_FLAGS, %r11
@@ -225,6 +223,8 @@ vb_sw_to_user:
     movq $3, %gs:VB_SW_CPL
     movq $0, %gs:VB_SW_KEPT_FLAGS
     incq %gs:VB_SW_INLINE_RETURNS
+    cmpq $0, %gs:VB_SW_ATTENTION
+    jne 2f
     mov %gs:VB_SW_GUEST_FS, %rdx
     wrfsbase %rdx
     cmpq $0, %gs:VB_SW_TRANSLATE_USER
@@ -242,6 +242,12 @@ vb_sw_to_user:
     wrgsbase %rcx
     mov vb_sw_resume_rcx(%rip), %rcx
     jmp *vb_sw_resume_address(%rip)
+2:  mov %rcx, %gs:VB_SW_TARGET
+    mov %gs:SPILL(RCX), %rcx
+    mov %gs:SPILL(RDX), %rdx
+    FROM_HOST_STACK
+    movq $VB_SW_EXIT_TO_USER, %gs:VB_SW_EXIT_KIND
+    jmp vb_sw_exit
 
 // IRETQ in ring 0 to ring 3 (SDM vol. 2; descriptors: vol. 3, 3.4.5): the frame and the descriptor of CS are in VB_SW_FRAME.
     .globl vb_sw_iret
@@ -249,8 +255,6 @@ vb_sw_iret:
     TO_HOST_STACK
     mov %rcx, %gs:SPILL(RCX)
     mov %rdx, %gs:SPILL(RDX)
-    cmpq $0, %gs:VB_SW_ATTENTION
-    jne vb_sw_return_slow
     // CS: RPL 3, in the global table and its limit, not null.
     mov %gs:VB_SW_FRAME+8, %rcx
     movzwl %cx, %ecx

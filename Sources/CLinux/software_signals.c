@@ -65,6 +65,7 @@ SAME(in_stub, VB_SW_IN_STUB);
 SAME(inline_syscalls, VB_SW_INLINE_SYSCALLS);
 SAME(inline_returns, VB_SW_INLINE_RETURNS);
 SAME(user_miss_stub, VB_SW_USER_MISS_STUB);
+SAME(cr2, VB_SW_CR2);
 SAME(port_reads, VB_SW_PORT_READS);
 SAME(port_log, VB_SW_PORT_LOG);
 SAME(steady_ports, VB_SW_STEADY_PORTS);

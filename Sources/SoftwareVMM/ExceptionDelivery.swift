@@ -139,13 +139,18 @@ extension SoftwareMachine {
         cpu.privilege = 0
     }
 
-    /// The page the guest has just handled a fault for is mapped before ring 3 asks for it: this saves the hidden fault. Only
-    /// when the guest goes on with the instruction that faulted, since accessed and dirty bits are set as the access will.
     func enterPrivilege(_ level: UInt8) {
         cpu.privilege = level
-        if level == 3, let fault = userFault {
-            userFault = nil
-            if fault.rip == cpu.rip { shadow.prefill(fault.address, fault.access, cpu.pagingMode) }
+        if level == 3 { prefillAfterFault() }
+    }
+
+    /// The page the guest has just handled a fault for is mapped before ring 3 asks for it: this saves the hidden fault. Only
+    /// when the guest goes on with the instruction that faulted, since accessed and dirty bits are set as the access will.
+    func prefillAfterFault() {
+        guard let fault = userFault else { return }
+        userFault = nil
+        if fault.rip == cpu.rip {
+            shadow.prefill(fault.address, fault.access, cpu.pagingMode)
         }
     }
 }

@@ -43,14 +43,7 @@ public final class SoftwareMachine {
     var timerChanged = false
     /// The interrupted host instruction goes on; `cpu.rip` is not known.
     var resumesTranslation = false
-    /// A page fault of ring 3 that was given to the guest.
-    struct UserFault {
-        var address: UInt64
-        var access: Access
-        var rip: UInt64
-    }
-
-    /// The last one, until its handler returns.
+    /// Ring-3 page fault given to the guest, until its handler returns.
     var userFault: UserFault?
     var repeatedHost: UInt64 = 0
     var repeatedAddress: UInt64 = 0
@@ -224,6 +217,10 @@ public final class SoftwareMachine {
                 } catch { try deliver(error) }
             case VB_SW_EXIT_TRAP:
                 if ranDirectly { try handleDirectTrap() } else { try handleTranslatedTrap() }
+            case VB_SW_EXIT_TO_USER:
+                exitReason = .interruptReturn
+                cpu.rip = cpu.state.pointee.target
+                prefillAfterFault()
             case VB_SW_EXIT_KICK:
                 exitReason = .externalInterrupt
                 if !ranDirectly {

@@ -5,6 +5,13 @@ import GuestInterface
 import Machine
 import Translator
 
+/// A page fault of ring 3 that the guest has been given.
+struct UserFault {
+    var rip: UInt64
+    var address: UInt64
+    var access: Access
+}
+
 /// What host signals mean for the guest.
 extension SoftwareMachine {
     // MARK: Ring 3 run directly
@@ -68,7 +75,7 @@ extension SoftwareMachine {
             try noticeRepetition(address)
         case .guestFault(let code):
             exitReason = .guestPageFault
-            userFault = UserFault(address: address, access: access, rip: cpu.rip)
+            userFault = UserFault(rip: cpu.rip, address: address, access: access)
             try deliver(
                 GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
         case .codeWrite(let offset):
@@ -151,7 +158,7 @@ extension SoftwareMachine {
                     do throws(GuestException) { try emulateRing0() } catch { try deliver(error) }
                     return
                 }
-                if user { userFault = UserFault(address: address, access: access, rip: cpu.rip) }
+                if user { userFault = UserFault(rip: cpu.rip, address: address, access: access) }
                 try deliver(
                     GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
             case .codeWrite(let offset):

@@ -81,7 +81,6 @@ final class VirtualCPU {
     var interruptShadow = false
 
     var cr0: UInt64
-    var cr2: UInt64 = 0
     var cr3: UInt64
     var cr4: UInt64
     var efer: UInt64 {
@@ -191,6 +190,11 @@ final class VirtualCPU {
     var stackSelector: UInt16 {
         get { UInt16(truncatingIfNeeded: state.pointee.stack_selector) }
         set { state.pointee.stack_selector = UInt64(newValue) }
+    }
+
+    var cr2: UInt64 {
+        get { state.pointee.cr2 }
+        set { state.pointee.cr2 = newValue }
     }
 
     var longStar: UInt64 {

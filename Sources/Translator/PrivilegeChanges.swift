@@ -1,6 +1,6 @@
 import CZydis
 
-/// SYSCALL, SYSRET and IRETQ between the rings, and IN: what memory they need is read here, where a fault finds precise state; the
+/// SYSCALL, SYSRET and IRETQ between the rings, IN, and reading CR2: what memory they need is read here, where a fault finds precise state; the
 /// rest is done by trampolines that work on vCPU state alone. A trampoline that meets anything out of the ordinary leaves it
 /// to the VMM, which begins the instruction again.
 extension Translator {
@@ -20,6 +20,12 @@ extension Translator {
             return .endsBlock
         case (ZYDIS_MNEMONIC_IN, .supervisor) where instruction.bytes.count == 1 && instruction.bytes[0] == 0xEC:
             emitPortRead(instruction, &emitter)
+            return .next
+        case (ZYDIS_MNEMONIC_MOV, .supervisor)
+        where instruction.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER
+            && instruction.operands[1].reg.value == ZYDIS_REGISTER_CR2:
+            guard let destination = DecodedInstruction.register(instruction.operands[0].reg.value) else { return nil }
+            emitter.load(destination, from: layout.pageFaultAddress)
             return .next
         default:
             return nil

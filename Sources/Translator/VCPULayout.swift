@@ -32,12 +32,14 @@ public struct VCPULayout: Sendable {
     /// Holds the address of the trampoline for IN AL, DX: RCX = where to go on (the guest's in its spill slot), guest RIP is in
     /// `instructionPointer`.
     public var portReadStub: Int32
+    public var pageFaultAddress: Int32
 
     public init(
         instructionPointer: Int32, spillSlots: Int32, exitKind: Int32, exitIdentifier: Int32, exitStub: Int32,
         missStub: Int32, guestFSBase: Int32, guestGSBase: Int32, virtualInterruptFlag: Int32, indirectTable: Int32,
         chainExit: Int32, emulateExit: Int32, systemCallStub: Int32, systemReturnStub: Int32,
-        interruptReturnStub: Int32, returnFrame: Int32, descriptorTableBase: Int32, portReadStub: Int32
+        interruptReturnStub: Int32, returnFrame: Int32, descriptorTableBase: Int32, portReadStub: Int32,
+        pageFaultAddress: Int32
     ) {
         self.instructionPointer = instructionPointer
         self.spillSlots = spillSlots
@@ -57,6 +59,7 @@ public struct VCPULayout: Sendable {
         self.returnFrame = returnFrame
         self.descriptorTableBase = descriptorTableBase
         self.portReadStub = portReadStub
+        self.pageFaultAddress = pageFaultAddress
     }
 
     func spill(_ register: Register) -> Int32 { spillSlots + Int32(register.rawValue) * 8 }

@@ -169,7 +169,7 @@ public final class DifferentialHarness {
         indirectTable: VB_SW_TABLE, chainExit: VB_SW_EXIT_CHAIN, emulateExit: VB_SW_EXIT_EMULATE,
         systemCallStub: VB_SW_SYSCALL_STUB, systemReturnStub: VB_SW_SYSRET_STUB,
         interruptReturnStub: VB_SW_IRET_STUB, returnFrame: VB_SW_FRAME, descriptorTableBase: VB_SW_GDT_BASE,
-        portReadStub: VB_SW_IN_STUB)
+        portReadStub: VB_SW_IN_STUB, pageFaultAddress: VB_SW_CR2)
 
     // MARK: Registers and memory
 

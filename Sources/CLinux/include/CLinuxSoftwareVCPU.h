@@ -56,9 +56,10 @@
 #define VB_SW_INLINE_SYSCALLS 712
 #define VB_SW_INLINE_RETURNS 720
 #define VB_SW_USER_MISS_STUB 728
-#define VB_SW_PORT_READS 736
-#define VB_SW_PORT_LOG 744
-#define VB_SW_STEADY_PORTS 1256
+#define VB_SW_CR2 736
+#define VB_SW_PORT_READS 744
+#define VB_SW_PORT_LOG 752
+#define VB_SW_STEADY_PORTS 1264
 #define VB_SW_TABLE 4096
 #define VB_SW_USER_TABLE 528384
 #define VB_SW_SECOND_TABLE 1052672
@@ -82,6 +83,7 @@
 #define VB_SW_EXIT_INDIRECT 2  // an indirect branch missed the table; target holds the guest address
 #define VB_SW_EXIT_EMULATE 3   // the instruction at rip is the VMM's to carry out
 #define VB_SW_EXIT_TRAP 4      // a synchronous signal; trap_* describe it, resume is the interrupted host address
+#define VB_SW_EXIT_TO_USER 6  // ring 3 was entered and something is to be done first (attention); target is its RIP
 #define VB_SW_EXIT_KICK 5      // the vCPU thread was kicked; resume is the interrupted host address
 
 #ifndef __ASSEMBLER__
@@ -130,7 +132,7 @@ typedef struct vb_sw_vcpu {
     uint64_t cpl;               // current privilege level: 0 or 3
     uint64_t direct;            // ring 3 is what runs, and it runs directly
     uint64_t translate_user;    // ring 3 of the current address space is to be translated
-    uint64_t attention;         // nonzero: ring 3 is entered, and IF set, by the VMM only
+    uint64_t attention;         // nonzero: the VMM wants to know when ring 3 is entered
     uint64_t long_star;         // IA32_LSTAR
     uint64_t syscall_mask;      // IA32_FMASK
     uint64_t syscall_cs;        // selectors that SYSCALL and SYSRET load, from IA32_STAR
@@ -152,6 +154,7 @@ typedef struct vb_sw_vcpu {
     uint64_t inline_syscalls;   // system calls of translated ring 3, which are no exits
     uint64_t inline_returns;    // returns to ring 3 without an exit
     uint64_t user_miss_stub;    // address of vb_sw_user_indirect_miss
+    uint64_t cr2;
     uint64_t port_reads;        // entries in port_log
     uint32_t port_log[VB_SW_PORT_LOG_ENTRIES];  // cycles each
     uint16_t steady_ports[VB_SW_STEADY_PORT_COUNT];  // what a byte read gives as long as the VMM has not run, or VB_SW_PORT_UNSTEADY
