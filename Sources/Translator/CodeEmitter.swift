@@ -1,37 +1,77 @@
+/// Room for the host code of the largest block, used again for every block.
+final class CodeBuffer {
+    /// A block's 64 instructions take far less: the longest sequence of one is below 200 bytes, its stub 40.
+    static let capacity = 64 << 10
+    // Invariant: `capacity` bytes from init to deinit; `CodeEmitter` checks every offset.
+    let bytes: UnsafeMutablePointer<UInt8> = .allocate(capacity: CodeBuffer.capacity)
+
+    deinit { bytes.deallocate() }
+}
+
 /// Appends host instructions to a buffer. Small emitters, named for what they emit; none changes flags.
 struct CodeEmitter {
-    private(set) var bytes: [UInt8] = []
+    private let buffer: CodeBuffer
+    /// Bytes emitted so far.
+    private(set) var offset = 0
     private(set) var map: [MapEntry] = []
     let layout: VCPULayout
     /// Segment override of guest memory operands: FS, the window base, for ring 0; none for ring 3, which sees its own addresses.
     let guestPrefix: UInt8?
 
-    init(layout: VCPULayout, guestPrefix: UInt8?) {
+    /// Begins a block in `buffer`, which is one block's at a time.
+    init(layout: VCPULayout, guestPrefix: UInt8?, buffer: CodeBuffer) {
         self.layout = layout
         self.guestPrefix = guestPrefix
-        bytes.reserveCapacity(2048)
-        map.reserveCapacity(256)
+        self.buffer = buffer
+        map.reserveCapacity(160)
     }
 
-    var offset: Int { bytes.count }
+    /// A copy of what was emitted.
+    var code: [UInt8] { [UInt8](UnsafeBufferPointer(start: buffer.bytes, count: offset)) }
 
     /// From here on the guest's state is: about to execute `guestRIP`, once `undo` is done.
     mutating func mark(_ guestRIP: UInt64, _ undo: Undo = []) {
-        let here = UInt32(bytes.count)
+        let here = UInt32(offset)
         if let last = map.last, last.hostOffset == here { map.removeLast() }
         map.append(MapEntry(hostOffset: here, undo: undo, guestRIP: guestRIP))
     }
 
-    mutating func byte(_ value: UInt8) { bytes.append(value) }
-    mutating func raw(_ values: UInt8...) { bytes.append(contentsOf: values) }
-    mutating func raw(_ values: some Sequence<UInt8>) { bytes.append(contentsOf: values) }
+    @inline(__always)
+    mutating func byte(_ value: UInt8) {
+        precondition(offset < CodeBuffer.capacity)
+        buffer.bytes[offset] = value
+        offset += 1
+    }
+
+    mutating func raw(_ first: UInt8, _ second: UInt8) {
+        byte(first)
+        byte(second)
+    }
+
+    mutating func raw(_ first: UInt8, _ second: UInt8, _ third: UInt8) {
+        raw(first, second)
+        byte(third)
+    }
+
+    mutating func raw(_ first: UInt8, _ second: UInt8, _ third: UInt8, _ fourth: UInt8) {
+        raw(first, second)
+        raw(third, fourth)
+    }
+
+    mutating func raw(_ first: UInt8, _ second: UInt8, _ third: UInt8, _ fourth: UInt8, _ fifth: UInt8) {
+        raw(first, second, third)
+        raw(fourth, fifth)
+    }
+
+    @inline(__always)
+    mutating func raw(_ values: some Sequence<UInt8>) {
+        for value in values { byte(value) }
+    }
 
     mutating func word32(_ value: Int32) {
-        let bits = UInt32(bitPattern: value)
-        bytes.append(UInt8(truncatingIfNeeded: bits))
-        bytes.append(UInt8(truncatingIfNeeded: bits >> 8))
-        bytes.append(UInt8(truncatingIfNeeded: bits >> 16))
-        bytes.append(UInt8(truncatingIfNeeded: bits >> 24))
+        precondition(offset + 4 <= CodeBuffer.capacity)
+        UnsafeMutableRawPointer(buffer.bytes + offset).storeBytes(of: value, as: Int32.self)
+        offset += 4
     }
 
     mutating func word64(_ value: UInt64) {
@@ -39,12 +79,10 @@ struct CodeEmitter {
         word32(Int32(truncatingIfNeeded: value >> 32))
     }
 
-    mutating func patch8(at offset: Int, _ value: UInt8) { bytes[offset] = value }
+    mutating func patch8(at offset: Int, _ value: UInt8) { buffer.bytes[offset] = value }
 
     mutating func patch32(at offset: Int, _ value: Int32) {
-        for index in 0..<4 {
-            bytes[offset + index] = UInt8(truncatingIfNeeded: value >> (Int32(index) * 8))
-        }
+        UnsafeMutableRawPointer(buffer.bytes + offset).storeBytes(of: value, as: Int32.self)
     }
 
     /// `mov gs:[slot], register`

@@ -9,7 +9,12 @@ extension DecodedInstruction {
 
     /// Prefixes in front of REX, VEX or the opcode.
     var legacyPrefixes: Slice<UnsafeBufferPointer<UInt8>> {
-        bytes.prefix { [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3].contains($0) }
+        bytes.prefix {
+            switch $0 {
+            case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3: true
+            default: false
+            }
+        }
     }
 
     /// Guest address of a RIP-relative operand, before an address-size prefix truncates it.
@@ -27,11 +32,20 @@ extension DecodedInstruction {
         return Int(info.raw.modrm.offset) + 1
     }
 
+    static func isSegmentOverride(_ prefix: UInt8) -> Bool {
+        switch prefix {
+        case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65: true
+        default: false
+        }
+    }
+
     /// The bytes in front of ModRM without segment overrides, with the extension bits of base and index cleared when asked.
     func leadingBytes(clearingExtensions: Bool) -> [UInt8] {
         let end = Int(info.raw.modrm.offset)
-        var result = legacyPrefixes.filter { ![0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65].contains($0) }
         let index = legacyPrefixes.count
+        var result: [UInt8] = []
+        result.reserveCapacity(16)
+        for prefix in bytes[..<index] where !Self.isSegmentOverride(prefix) { result.append(prefix) }
         let prefixes = result.count
         result.append(contentsOf: bytes[index..<end])
         if clearingExtensions {
@@ -136,7 +150,7 @@ extension Translator {
     ) {
         emitSegmentPrefix(of: instruction, &emitter)
         emitter.raw(instruction.leadingBytes(clearingExtensions: true))
-        emitter.raw(0x80 | instruction.info.raw.modrm.reg << 3 | base.rawValue)
+        emitter.byte(0x80 | instruction.info.raw.modrm.reg << 3 | base.rawValue)
         emitter.word32(displacement)
         emitter.raw(instruction.bytes[instruction.operandEnd...])
         var undo: Undo = [.spilled(base)]

@@ -12,6 +12,7 @@ import CZydis
 /// state (see `VCPULayout`). Not thread-safe: the decoder's storage is used again for every instruction.
 public final class Translator {
     let decoder = InstructionDecoder()
+    private let buffer = CodeBuffer()
     let layout: VCPULayout
     let options: TranslationOptions
 
@@ -44,7 +45,8 @@ public final class Translator {
         -> TranslatedBlock
     {
         var assembly = Assembly(
-            emitter: CodeEmitter(layout: layout, guestPrefix: options.privilege == .supervisor ? 0x64 : nil))
+            emitter: CodeEmitter(
+                layout: layout, guestPrefix: options.privilege == .supervisor ? 0x64 : nil, buffer: buffer))
         emitVerification(of: rip, &assembly.emitter)
         let directEntry = assembly.emitter.offset
         var position = 0
@@ -76,7 +78,7 @@ public final class Translator {
         }
         let exits = emitStubs(&assembly)
         return TranslatedBlock(
-            guestStart: rip, guestBytes: position, instructionCount: count, code: assembly.emitter.bytes,
+            guestStart: rip, guestBytes: position, instructionCount: count, code: assembly.emitter.code,
             directEntry: directEntry, exits: exits, map: assembly.emitter.map)
     }
 
@@ -117,9 +119,10 @@ public final class Translator {
         let info = instruction.info
         if instruction.mnemonic == ZYDIS_MNEMONIC_CLI { return false }
         // With an operand-size prefix a near branch goes to a 16-bit address on AMD and to the same one on Intel.
-        let branches = [ZYDIS_CATEGORY_COND_BR, ZYDIS_CATEGORY_UNCOND_BR, ZYDIS_CATEGORY_CALL, ZYDIS_CATEGORY_RET]
-        if branches.contains(where: { $0 == info.meta.category }), instruction.legacyPrefixes.contains(0x66) {
-            return true
+        switch info.meta.category {
+        case ZYDIS_CATEGORY_COND_BR, ZYDIS_CATEGORY_UNCOND_BR, ZYDIS_CATEGORY_CALL, ZYDIS_CATEGORY_RET:
+            if instruction.legacyPrefixes.contains(0x66) { return true }
+        default: break
         }
         if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return true }
         // VIA's instructions write through ES:RDI. Conditional jumps with VEX are Knights Corner's, undefined elsewhere.

@@ -253,11 +253,16 @@ public struct CaseGenerator {
                 info = again
             }
             guard info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) == 0 || random.chance(10),
-                info.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR, !touchesSegments(info)
+                info.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR, !touchesSegments(info), !readsControlRegister(info)
             else { continue }
             return bytes
         }
         return nil
+    }
+
+    /// Ring 0's alone, and inline in translated code.
+    private func readsControlRegister(_ info: ZydisDecodedInstruction) -> Bool {
+        info.opcode_map == ZYDIS_OPCODE_MAP_0F && info.opcode == 0x20
     }
 
     private func touchesSegments(_ info: ZydisDecodedInstruction) -> Bool {
