@@ -10,6 +10,9 @@ public protocol Backend: Sendable {
     /// Whether this host can run it now, and why not. Cheap; changes nothing.
     static func availability() -> Availability
 
+    /// Why these options cannot be used with it, or nil. Needs neither the host's abilities nor a program.
+    static func problem(with options: [String: String]) -> String?
+
     /// Runs the program to its end, its time limit or its failure. Failures are in the result, never thrown.
     static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult
 }

@@ -176,6 +176,13 @@ struct SuiteReader {
                 default: value.problem("\(value.node.value.typeName) where an option's value is expected")
                 }
             }
+            for backend in variant.backends.isEmpty ? backends : variant.backends {
+                guard let problem = vocabulary.optionProblem(backend, variant.options) else { continue }
+                (object["options"] ?? element).problem(
+                    problem,
+                    variant.backends.isEmpty && backends.count > 1
+                        ? "name the backends it is for, \"backends\": [\"software\"]" : nil)
+            }
             return (element, variant)
         }
         reportDuplicates(variants.map { ($0, $1?.name) }, "variant")

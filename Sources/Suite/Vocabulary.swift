@@ -1,5 +1,5 @@
 /// The names that a suite may refer to.
-public struct Vocabulary: Sendable, Equatable {
+public struct Vocabulary: Sendable {
     /// Backends of this version.
     public static let backends = ["native", "kvm", "software", "qemu-tcg"]
     /// Those of a suite that names none.
@@ -8,10 +8,16 @@ public struct Vocabulary: Sendable, Equatable {
     public var backends: [String]
     /// Built-in programs; nil accepts any well-formed name.
     public var programs: [String]?
+    /// Why a backend cannot use these options, or nil.
+    public var optionProblem: @Sendable (_ backend: String, _ options: [String: String]) -> String?
 
-    public init(backends: [String] = Vocabulary.backends, programs: [String]? = nil) {
+    public init(
+        backends: [String] = Vocabulary.backends, programs: [String]? = nil,
+        optionProblem: @escaping @Sendable (String, [String: String]) -> String? = { _, _ in nil }
+    ) {
         self.backends = backends
         self.programs = programs
+        self.optionProblem = optionProblem
     }
 }
 

@@ -9,7 +9,10 @@ enum SuiteArguments {
     /// What a suite may name in this build.
     static var vocabulary: Vocabulary {
         Vocabulary(
-            backends: BackendName.allCases.map(\.rawValue), programs: GuestImages.programs.map(\.name))
+            backends: BackendName.allCases.map(\.rawValue), programs: GuestImages.programs.map(\.name),
+            optionProblem: { backend, options in
+                BackendName(rawValue: backend).flatMap(BackendRegistry.backend)?.problem(with: options)
+            })
     }
 
     /// The validated suite.

@@ -70,6 +70,24 @@ struct RunTests {
         #expect(try VBenchProcess.run(["validate", try scratch.write("good.json", Self.small)]).code == 0)
     }
 
+    @Test("Options that a backend does not have are found before anything is run: 65")
+    func badOptions() throws {
+        let suite = try scratch.write(
+            "options.json",
+            """
+            {"name": "x", "workloads": [{"name": "spin", "variants": [
+              {"name": "a", "backends": ["software"], "options": {"userMode": "sideways"}},
+              {"name": "b", "backends": ["kvm"], "options": {"codeCacheBytes": 1048576}},
+              {"name": "c", "backends": ["software"], "options": {"userMode": "translate"}}]}]}
+            """)
+        let outcome = try VBenchProcess.run(["validate", suite])
+        #expect(outcome.code == 65)
+        #expect(outcome.errors.contains(":2:"))
+        #expect(outcome.errors.contains("userMode=sideways"))
+        #expect(outcome.errors.contains("no option codeCacheBytes"))
+        #expect(outcome.errors.contains("2 problems"))
+    }
+
     @Test("An output folder that cannot be used: 73, before anything is run")
     func badOutput() throws {
         let suite = try scratch.write("s.json", Self.endless)

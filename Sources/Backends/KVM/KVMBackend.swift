@@ -20,6 +20,11 @@ public enum KVMBackend: Backend {
         }
     }
 
+    public static func problem(with options: [String: String]) -> String? {
+        do throws(TrialFailure) { _ = try hugePages(options) } catch { return error.message }
+        return nil
+    }
+
     public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
         let hugePages: Bool
         do throws(TrialFailure) {

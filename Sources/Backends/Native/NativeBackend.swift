@@ -15,6 +15,11 @@ public enum NativeBackend: Backend {
         .available(detail: "Linux process; \(NativeRoot.best(for: "/").description)")
     }
 
+    public static func problem(with options: [String: String]) -> String? {
+        do throws(TrialFailure) { _ = try EventCounting(options: options) } catch { return error.message }
+        return nil
+    }
+
     public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
         do {
             return try NativeTrial(specification, observer).run()

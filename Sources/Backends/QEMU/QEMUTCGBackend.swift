@@ -15,11 +15,13 @@ public enum QEMUTCGBackend: Backend {
         return .available(detail: "\(path), emulation (TCG)")
     }
 
+    public static func problem(with options: [String: String]) -> String? {
+        options.keys.min().map { "qemu-tcg: there is no option \($0); it has none" }
+    }
+
     public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
-        if let option = specification.options.keys.sorted().first {
-            return TrialResult(
-                status: .failed(
-                    TrialFailure(kind: .invalid, message: "qemu-tcg: there is no option \(option); it has none")))
+        if let problem = problem(with: specification.options) {
+            return TrialResult(status: .failed(TrialFailure(kind: .invalid, message: problem)))
         }
         var usage: ResourceUsage?
         var result = GuestTrial.run(specification, observer: observer) { configuration, records in

@@ -16,6 +16,11 @@ public enum SoftwareBackend: Backend {
         }
     }
 
+    public static func problem(with options: [String: String]) -> String? {
+        do throws(MachineError) { _ = try self.options(options) } catch { return error.description }
+        return nil
+    }
+
     public static func run(_ specification: TrialSpecification, observer: any TrialObserver) -> TrialResult {
         var result = GuestTrial.run(specification, observer: observer) { configuration, records in
             let machine = try SoftwareMachine(
