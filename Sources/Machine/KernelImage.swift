@@ -28,7 +28,7 @@ public struct KernelImage: Sendable {
     public let entry: GuestPhysicalAddress
     /// Entry point of the PVH boot protocol, where the image has the Xen PHYS32_ENTRY note.
     public let pvhEntry: UInt32?
-    public let symbols: SymbolTable
+    private let lazySymbols: LazySymbolTable
 
     /// No kernel of ours comes near it; keeps a wrong path (a disk image) from being read whole.
     public static let maximumFileBytes = 256 << 20
@@ -72,13 +72,15 @@ public struct KernelImage: Sendable {
         self.segments = segments
         entry = GuestPhysicalAddress(header.e_entry)
         pvhEntry = reader.pvhEntry()
-        symbols = SymbolTable(reader.symbols())
+        lazySymbols = LazySymbolTable(path: path, bytes: bytes)
     }
 
     /// First guest-physical address above all segments.
     public var endAddress: GuestPhysicalAddress {
         segments.map { $0.physicalAddress + $0.memorySize }.max() ?? GuestPhysicalAddress(0)
     }
+
+    public var symbols: SymbolTable { lazySymbols.value }
 
     /// The function or label at or before `address` (as linked), nil when there is none near.
     public func symbol(at address: UInt64) -> (name: String, offset: UInt64)? { symbols.symbol(at: address) }

@@ -1,5 +1,6 @@
 import CElf
 import Foundation
+import Synchronization
 
 /// Named code addresses of an ELF file, for people: in diagnoses and traces.
 public struct SymbolTable: Sendable {
@@ -17,15 +18,19 @@ public struct SymbolTable: Sendable {
 
     /// The symbols of a file; none where it has none, cannot be read, or is no ELF file.
     public init(path: String) {
+        self.init(path: path, bytes: (try? Data(contentsOf: URL(filePath: path))).map { [UInt8]($0) } ?? [])
+    }
+
+    /// The symbols of a file already in memory.
+    init(path: String, bytes: [UInt8]) {
         self.init([])
-        guard elf_version(UInt32(EV_CURRENT)) != UInt32(EV_NONE),
-            let bytes = try? Data(contentsOf: URL(filePath: path)), bytes.count >= 64
-        else { return }
-        // libelf may convert in place.
-        var copy = [CChar](repeating: 0, count: bytes.count)
-        copy.withUnsafeMutableBytes { _ = bytes.copyBytes(to: $0) }
-        self = copy.withUnsafeMutableBufferPointer { buffer in
-            guard let elf = elf_memory(buffer.baseAddress, buffer.count) else { return SymbolTable([]) }
+        guard elf_version(UInt32(EV_CURRENT)) != UInt32(EV_NONE), bytes.count >= 64 else { return }
+        // libelf wants memory that it may convert in place.
+        var copy = bytes
+        self = copy.withUnsafeMutableBytes { buffer in
+            guard let elf = elf_memory(buffer.bindMemory(to: CChar.self).baseAddress, buffer.count) else {
+                return SymbolTable([])
+            }
             defer { elf_end(elf) }
             return SymbolTable(ElfReader(elf: elf, path: path, fileBytes: buffer.count).symbols())
         }
@@ -57,5 +62,26 @@ public struct SymbolTable: Sendable {
         if symbols[index].size > 0 { return start...(start + symbols[index].size - 1) }
         let next = symbols[index...].first { $0.address > start }?.address ?? start + 4096
         return start...(next - 1)
+    }
+}
+
+/// Symbols that are read when someone first asks: most machines end without anyone having asked.
+final class LazySymbolTable: Sendable {
+    private let path: String
+    private let bytes: [UInt8]
+    private let table = Mutex<SymbolTable?>(nil)
+
+    init(path: String, bytes: [UInt8]) {
+        self.path = path
+        self.bytes = bytes
+    }
+
+    var value: SymbolTable {
+        table.withLock { table in
+            if let table { return table }
+            let read = SymbolTable(path: path, bytes: bytes)
+            table = read
+            return read
+        }
     }
 }
