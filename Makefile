@@ -3,8 +3,8 @@
 SUITE ?= Workloads/suites/quick.json
 # Further arguments of `vbench run`, e.g. make run ARGS="--backend native --backend software"
 ARGS ?=
-# What `make fuzz` tries: translator (fast), machine (the whole software VMM)
-FUZZ ?= translator
+# What `make fuzz` tries: translation for ring 0 (supervisor) or ring 3 (user), or the whole software VMM (machine)
+FUZZ ?= supervisor
 SOURCES = Package.swift Sources Tests Plugins Workloads
 
 .PHONY: help run bench-software build test fuzz lint format clean packages test-packages

@@ -136,10 +136,12 @@ public enum BootLoader {
 }
 
 /// Spreads one seed over as many words as are asked for (Steele, Lea & Flood, OOPSLA 2014).
-struct SplitMix64 {
-    var state: UInt64
+public struct SplitMix64: Sendable {
+    private var state: UInt64
 
-    mutating func next() -> UInt64 {
+    public init(state: UInt64) { self.state = state }
+
+    public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var word = state
         word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9

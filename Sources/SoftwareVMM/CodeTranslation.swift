@@ -15,7 +15,9 @@ extension SoftwareMachine {
         let generation = cache.generation
         let target = cpu.rip
         let block = try blockForCurrentRIP()
-        if cache.generation == generation && cpu.rip == target && mayLink(to: target) {
+        if cache.generation == generation && cpu.rip == target && mayLink(to: target)
+            && stress?.leavesUnlinked() != true
+        {
             cache.link(exit: identifier, to: block)
         }
     }

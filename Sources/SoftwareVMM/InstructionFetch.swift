@@ -73,7 +73,11 @@ final class InstructionFetch {
     }
 
     /// Decodes with Zydis; operands are in `operands` until the next call. Nil: no valid instruction.
-    func decode(_ bytes: UnsafeBufferPointer<UInt8>) -> ZydisDecodedInstruction? {
+    ///
+    /// - Parameter narrowBranches: an operand-size prefix makes near branches 16-bit ones, as on AMD's CPUs.
+    func decode(_ bytes: UnsafeBufferPointer<UInt8>, narrowBranches: Bool = false) -> ZydisDecodedInstruction? {
+        var decoder = decoder
+        if narrowBranches { ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_AMD_BRANCHES, 1) }
         var info = ZydisDecodedInstruction()
         let status = ZydisDecoderDecodeFull(
             &decoder, bytes.baseAddress, ZyanUSize(min(bytes.count, 15)), &info, operands)

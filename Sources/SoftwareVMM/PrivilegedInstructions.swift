@@ -191,6 +191,10 @@ extension SoftwareMachine {
             throw .protection
         case let mnemonic where Self.undefined.contains(mnemonic.rawValue): throw .undefined
         default:
+            if info.meta.category == ZYDIS_CATEGORY_COND_BR, info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY {
+                try emulateNarrowBranch(bytes)
+                return
+            }
             if info.meta.category == ZYDIS_CATEGORY_STRINGOP, info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT {
                 if try emulateString(info) { return }
                 break
@@ -223,8 +227,8 @@ extension SoftwareMachine {
         .unsupported("this instruction in ring 0: \(disassemble(bytes, at: cpu.rip))")
     }
 
-    /// Near and far branches that are not translated: through memory relative to FS or GS, and far ones. With an operand-size
-    /// prefix near ones go to 16-bit addresses on AMD and are what they are without on Intel: refused on both.
+    /// Near and far branches that are not translated: far ones, those through memory relative to FS or GS or with 32-bit
+    /// addresses, and those with an operand-size prefix.
     private func emulateBranch(
         _ info: ZydisDecodedInstruction, _ bytes: UnsafeBufferPointer<UInt8>, next: UInt64
     ) throws(GuestException) {
@@ -237,14 +241,18 @@ extension SoftwareMachine {
             return
         }
         let operand = fetch.operands[0]
-        guard info.operand_width == 64, operand.type == ZYDIS_OPERAND_TYPE_MEMORY else {
-            pendingStop = unsupported(bytes)
+        guard operand.type == ZYDIS_OPERAND_TYPE_MEMORY, info.raw.rex.W != 0 || !hasOperandSizePrefix(info) else {
+            try emulateNarrowBranch(bytes)
             return
         }
         let target = try read(operand, info, next: next)
         guard AddressMap.isCanonical(target) else { throw .protection }
         if info.mnemonic == ZYDIS_MNEMONIC_CALL { try pushValue(next, bytes: 8) }
         cpu.rip = target
+    }
+
+    private func hasOperandSizePrefix(_ info: ZydisDecodedInstruction) -> Bool {
+        info.attributes & UInt64(ZYDIS_ATTRIB_HAS_OPERANDSIZE) != 0
     }
 
     /// XLAT.

@@ -21,6 +21,7 @@ public final class SoftwareMachine {
     let fetch: InstructionFetch
     let translators: Translators
     var userMode: UserModePolicy
+    var stress: Stress?
     private let configuration: MachineConfiguration
     let tscHertz: UInt64
     let ledger = ExitLedger()
@@ -70,6 +71,8 @@ public final class SoftwareMachine {
         public var userMode = UserMode.adaptive
         /// Most host mappings to shadow the guest's page tables with; nil: what vm.max_map_count leaves. At least 64.
         public var hostMappingLimit: Int?
+        /// Seed of disturbances that must not show: kicks, evictions, lost shadows. Nil: none. For tests.
+        public var stress: UInt64?
         public init() {}
     }
 
@@ -101,6 +104,7 @@ public final class SoftwareMachine {
         state.pointee.window = map.window
         translators = Translators(map: map)
         userMode = UserModePolicy(mode: options.userMode)
+        stress = options.stress.map { Stress(seed: $0) }
         cpuidFaults = vb_sw_fault_cpuid(1) == 0
         if cpuidFaults { _ = vb_sw_fault_cpuid(0) }
     }
@@ -286,6 +290,7 @@ public final class SoftwareMachine {
         } else {
             shadowWaitNanoseconds = Self.shortestShadowWait
         }
+        disturb()
     }
 
     /// Where the guest goes on, and with which thread state.
@@ -363,6 +368,7 @@ public final class SoftwareMachine {
             "software.haltedNanoseconds": Double(haltedTicks) * 1e9 / Double(tscHertz),
             "software.cpuidFaulting": cpuidFaults ? 1 : 0,
         ]
+        if let stress { outcome.counters["software.stressEvents"] = Double(stress.events) }
         if case .debugExit = end { return outcome }
         outcome.diagnosis = diagnose()
         return outcome

@@ -13,6 +13,9 @@ enum VirtualCPUID {
     /// Whether far pointers of 64 bits and a selector are known: by Intel's CPUs.
     static let hasFarPointers64: Bool = clinux_cpuid(0, 0).ebx == 0x756E_6547  // "Genu"
 
+    /// Whether near branches with an operand-size prefix go to 16-bit addresses: on AMD's CPUs and their kin.
+    static let hasNarrowBranches: Bool = [0x6874_7541, 0x6F67_7948].contains(clinux_cpuid(0, 0).ebx)  // "Auth", "Hygo"
+
     /// Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E.
     static func leaf(_ number: UInt32, _ index: UInt32, cpu: VirtualCPU) -> Leaf {
         // "VBenchSWVMM\0" in EBX, ECX, EDX: the hypervisor leaf.

@@ -147,6 +147,13 @@ struct CodeEmitter {
             0x44 | (register.rawValue & 7) << 3, (other.rawValue & 7) << 3 | register.rawValue & 7, 0)
     }
 
+    /// `lea register, [other + register]`, where `other` may be RSP and `register` may not
+    mutating func join(_ other: Register, to register: Register) {
+        raw(
+            0x48 | (register.rawValue >> 3) << 2 | (register.rawValue >> 3) << 1 | other.rawValue >> 3, 0x8D,
+            0x44 | (register.rawValue & 7) << 3, (register.rawValue & 7) << 3 | other.rawValue & 7, 0)
+    }
+
     /// `lea destination, [base + displacement]`
     mutating func address(_ destination: Register, _ base: Register, _ displacement: Int32) {
         raw(

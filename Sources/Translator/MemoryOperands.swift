@@ -39,26 +39,33 @@ extension DecodedInstruction {
         }
     }
 
-    /// The bytes in front of ModRM without segment overrides, with the extension bits of base and index cleared when asked.
-    func leadingBytes(clearingExtensions: Bool) -> [UInt8] {
-        let end = Int(info.raw.modrm.offset)
+    /// The bytes in front of ModRM without segment overrides.
+    var leadingBytes: [UInt8] {
         let index = legacyPrefixes.count
         var result: [UInt8] = []
         result.reserveCapacity(16)
         for prefix in bytes[..<index] where !Self.isSegmentOverride(prefix) { result.append(prefix) }
-        let prefixes = result.count
-        result.append(contentsOf: bytes[index..<end])
-        if clearingExtensions {
-            switch info.encoding {
-            case ZYDIS_INSTRUCTION_ENCODING_LEGACY
-            where result.count > prefixes && result[prefixes] & 0xF0 == 0x40:
-                result[prefixes] &= ~0b11
-            case ZYDIS_INSTRUCTION_ENCODING_VEX where result[prefixes] == 0xC4,
-                ZYDIS_INSTRUCTION_ENCODING_EVEX, ZYDIS_INSTRUCTION_ENCODING_XOP:
-                // X and B are stored inverted in bits 6 and 5.
-                result[prefixes + 1] |= 0b0110_0000
-            default: break
-            }
+        result.append(contentsOf: bytes[index..<Int(info.raw.modrm.offset)])
+        return result
+    }
+
+    /// The same for another memory operand with 64-bit addresses: the extension bits of its index and base are given.
+    func leadingBytes(indexExtension: UInt8, baseExtension: UInt8) -> [UInt8] {
+        let index = legacyPrefixes.count
+        var result: [UInt8] = []
+        result.reserveCapacity(16)
+        for prefix in bytes[..<index] where prefix != 0x67 && !Self.isSegmentOverride(prefix) { result.append(prefix) }
+        let at = result.count
+        result.append(contentsOf: bytes[index..<Int(info.raw.modrm.offset)])
+        switch info.encoding {
+        case ZYDIS_INSTRUCTION_ENCODING_LEGACY where result.count > at && result[at] & 0xF0 == 0x40:
+            result[at] = result[at] & ~0b11 | indexExtension << 1 | baseExtension
+        case ZYDIS_INSTRUCTION_ENCODING_VEX where result[at] == 0xC4,
+            ZYDIS_INSTRUCTION_ENCODING_EVEX, ZYDIS_INSTRUCTION_ENCODING_XOP:
+            // X and B are stored inverted in bits 6 and 5.
+            result[at + 1] = result[at + 1] & 0b1001_1111 | (~indexExtension & 1) << 6 | (~baseExtension & 1) << 5
+        // Without REX or with the short VEX the guest's registers are low ones, and so are ours.
+        default: break
         }
         return result
     }
@@ -76,20 +83,22 @@ extension Translator {
             emitter.raw(instruction.bytes)
             return .next
         }
-        if needsSegmentBase(instruction) { return emitGuestSegmentAccess(instruction, &emitter) }
+        if needsSegmentBase(instruction) { return emitSegmentAccess(instruction, &emitter) }
         if let address = instruction.ripRelativeAddress {
-            // With an address-size prefix the address is truncated to 32 bits; no compiler emits it.
-            guard instruction.info.address_width == 64 else { return callout(instruction, &emitter) }
+            // An address-size prefix truncates the address to 32 bits.
+            guard instruction.info.address_width == 64 else { return emitSegmentAccess(instruction, &emitter) }
             return emitRIPRelative(instruction, address, &emitter)
         }
         guard options.privilege == .supervisor else {
             emitter.raw(instruction.bytes)
             return .next
         }
-        guard instruction.length < 15 else { return callout(instruction, &emitter) }
+        let leading = instruction.leadingBytes
+        let rest = instruction.bytes[Int(instruction.info.raw.modrm.offset)...]
+        guard 1 + leading.count + rest.count <= 15 else { return callout(instruction, &emitter) }
         emitter.prefixGuestAccess()
-        emitter.raw(instruction.leadingBytes(clearingExtensions: false))
-        emitter.raw(instruction.bytes[Int(instruction.info.raw.modrm.offset)...])
+        emitter.raw(leading)
+        emitter.raw(rest)
         return .next
     }
 
@@ -123,41 +132,41 @@ extension Translator {
     private func emitRIPRelative(
         _ instruction: DecodedInstruction, _ address: UInt64, _ emitter: inout CodeEmitter
     ) -> Flow {
-        let immediate = instruction.bytes[instruction.operandEnd...]
         if let short = Int32(exactly: Int64(bitPattern: address)) {
-            guard instruction.length < 14 else { return callout(instruction, &emitter) }
-            emitSegmentPrefix(of: instruction, &emitter)
-            emitter.raw(instruction.leadingBytes(clearingExtensions: true))
-            // ModRM with SIB, no base, no index: disp32 alone.
-            emitter.raw(instruction.info.raw.modrm.reg << 3 | 4, 0x25)
-            emitter.word32(short)
-            emitter.raw(immediate)
+            let operand = RelocatedOperand(displacement: short)
+            guard fits(instruction, operand) else { return callout(instruction, &emitter) }
+            emitAccess(instruction, operand, &emitter)
             return .next
         }
         guard let scratch = instruction.scratch() else { return callout(instruction, &emitter) }
+        let operand = RelocatedOperand(base: scratch)
+        guard fits(instruction, operand) else { return callout(instruction, &emitter) }
         emitter.spill(scratch)
         emitter.mark(instruction.rip, [.spilled(scratch)])
         emitter.load(scratch, value: address)
-        emitAccess(instruction, base: scratch, &emitter)
+        emitAccess(instruction, operand, &emitter)
+        emitter.mark(instruction.next, [.spilled(scratch)])
+        emitter.unspill(scratch)
         return .next
     }
 
-    /// The instruction with `fs:[base]` as its memory operand, then the guest's `base` register (and `also`) put back.
-    private func emitAccess(
-        _ instruction: DecodedInstruction, base: Register, displacement: Int32 = 0,
-        also other: Register? = nil,
-        _ emitter: inout CodeEmitter
+    /// Whether the instruction with another operand is within the 15 bytes that any may have.
+    func fits(_ instruction: DecodedInstruction, _ operand: RelocatedOperand) -> Bool {
+        let leading = instruction.leadingBytes(
+            indexExtension: operand.indexExtension, baseExtension: operand.baseExtension)
+        let immediates = instruction.length - instruction.operandEnd
+        return 1 + leading.count + operand.encoding(register: 0).count + immediates <= 15
+    }
+
+    /// The instruction with another memory operand.
+    func emitAccess(
+        _ instruction: DecodedInstruction, _ operand: RelocatedOperand, _ emitter: inout CodeEmitter
     ) {
         emitSegmentPrefix(of: instruction, &emitter)
-        emitter.raw(instruction.leadingBytes(clearingExtensions: true))
-        emitter.byte(0x80 | instruction.info.raw.modrm.reg << 3 | base.rawValue)
-        emitter.word32(displacement)
+        emitter.raw(
+            instruction.leadingBytes(indexExtension: operand.indexExtension, baseExtension: operand.baseExtension))
+        emitter.raw(operand.encoding(register: instruction.info.raw.modrm.reg))
         emitter.raw(instruction.bytes[instruction.operandEnd...])
-        var undo: Undo = [.spilled(base)]
-        if let other { undo.insert(.spilled(other)) }
-        emitter.mark(instruction.next, undo)
-        emitter.unspill(base)
-        if let other { emitter.unspill(other) }
     }
 
     /// Whether a memory operand is relative to a base that the CPU does not hold: GS always, FS while it is the window base.
@@ -173,46 +182,6 @@ extension Translator {
         } else if instruction.info.attributes & UInt64(ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0 {
             emitter.byte(0x64)
         }
-    }
-
-    /// An operand relative to the guest's FS or GS base.
-    private func emitGuestSegmentAccess(
-        _ instruction: DecodedInstruction, _ emitter: inout CodeEmitter
-    ) -> Flow {
-        guard let memory = instruction.memory, instruction.info.address_width == 64,
-            instruction.info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY,
-            instruction.ripRelativeAddress == nil, let base = instruction.scratch(),
-            instruction.length < 12
-        else { return callout(instruction, &emitter) }
-        let isFS = instruction.info.attributes & UInt64(ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0
-        let slot = isFS ? layout.guestFSBase : layout.guestGSBase
-        emitter.spill(base)
-        emitter.mark(instruction.rip, [.spilled(base)])
-        if memory.mem.base == ZYDIS_REGISTER_NONE && memory.mem.index == ZYDIS_REGISTER_NONE {
-            emitter.load(base, from: slot)
-            emitAccess(
-                instruction, base: base, displacement: Int32(truncatingIfNeeded: memory.mem.disp.value),
-                &emitter)
-            return .next
-        }
-        guard let other = instruction.scratch(excluding: base) else {
-            emitter.unspill(base)
-            return callout(instruction, &emitter)
-        }
-        emitter.spill(other)
-        emitter.mark(instruction.rip, [.spilled(base), .spilled(other)])
-        emitEffectiveAddress(of: instruction, into: base, &emitter)
-        emitter.load(other, from: slot)
-        emitter.add(other, to: base)
-        emitAccess(instruction, base: base, also: other, &emitter)
-        return .next
-    }
-
-    /// `lea destination, [operand of instruction]` for an operand that is not RIP-relative. `destination` is a low register.
-    func emitEffectiveAddress(
-        of instruction: DecodedInstruction, into destination: Register, _ emitter: inout CodeEmitter
-    ) {
-        emitWithOperand(of: instruction, opcode: 0x8D, register: destination, prefix: nil, &emitter)
     }
 
     /// Whether `emitLoad` can express the memory operand.

@@ -121,12 +121,21 @@ public final class Translator {
         // With an operand-size prefix a near branch goes to a 16-bit address on AMD and to the same one on Intel.
         switch info.meta.category {
         case ZYDIS_CATEGORY_COND_BR, ZYDIS_CATEGORY_UNCOND_BR, ZYDIS_CATEGORY_CALL, ZYDIS_CATEGORY_RET:
-            if instruction.legacyPrefixes.contains(0x66) { return true }
+            if info.raw.rex.W == 0 && instruction.legacyPrefixes.contains(0x66) { return true }
         default: break
         }
         if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return true }
         // VIA's instructions write through ES:RDI. Conditional jumps with VEX are Knights Corner's, undefined elsewhere.
         if info.meta.category == ZYDIS_CATEGORY_PADLOCK { return true }
+        // MOVDIR64B and ENQCMD store to ES, which no prefix overrides. AMX, which guests are not offered, reads strides.
+        if info.meta.category == ZYDIS_CATEGORY_AMX_TILE { return true }
+        if info.meta.category != ZYDIS_CATEGORY_STRINGOP,
+            instruction.operands.contains(where: {
+                $0.type == ZYDIS_OPERAND_TYPE_MEMORY && $0.mem.segment == ZYDIS_REGISTER_ES
+            })
+        {
+            return true
+        }
         if info.meta.category == ZYDIS_CATEGORY_COND_BR, info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY {
             return true
         }
@@ -152,6 +161,8 @@ public final class Translator {
             ZYDIS_MNEMONIC_MONITOR, ZYDIS_MNEMONIC_MWAIT, ZYDIS_MNEMONIC_RDPID,
             // It accesses memory that RAX names and ignores segment overrides.
             ZYDIS_MNEMONIC_CLZERO,
+            // Not offered to guests; where the host has them, they would lock the VMM out of its own memory.
+            ZYDIS_MNEMONIC_RDPKRU, ZYDIS_MNEMONIC_WRPKRU,
             ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE,
             // Privileged too, but the decoder's attribute is not set for every one of these.
             ZYDIS_MNEMONIC_LGDT, ZYDIS_MNEMONIC_LIDT, ZYDIS_MNEMONIC_LLDT, ZYDIS_MNEMONIC_LTR, ZYDIS_MNEMONIC_LMSW,

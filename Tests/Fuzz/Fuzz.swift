@@ -2,18 +2,19 @@ import Glibc
 import SoftwareVMMTesting
 import TranslatorTesting
 
-/// `make fuzz`: random cases without end, on the CPU and translated (`translator`), or in a whole machine (`machine`).
+/// `make fuzz`: random cases without end, on the CPU and translated for ring 0 or ring 3
+/// (`supervisor`, `user`), or in a whole machine (`machine`).
 /// Every failure is printed as a line for a corpus of the tests, with its instructions.
 ///
-///     vbench-fuzz translator|machine [seed [seconds]]
+///     vbench-fuzz supervisor|user|machine [seed [seconds]]
 @main struct Fuzz {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
         let seed = arguments.count > 1 ? UInt64(arguments[1]) ?? 1 : UInt64(time(nil))
         let limit = arguments.count > 2 ? Int(arguments[2]) ?? .max : .max
         switch arguments.first {
-        case "translator":
-            let tester = DifferentialTester()
+        case "supervisor", "user":
+            let tester = DifferentialTester(arguments[0] == "user" ? .user : .supervisor)
             run(seed, limit, tester.check, { tester.lastWasDefined }) {
                 "\(tester.compared) cases compared, \(tester.unfit) unfit"
             }
@@ -38,7 +39,7 @@ import TranslatorTesting
                 }
             }
         default:
-            print("usage: vbench-fuzz translator|machine [seed [seconds]]")
+            print("usage: vbench-fuzz supervisor|user|machine [seed [seconds]]")
             exit(64)
         }
     }

@@ -82,6 +82,12 @@ public final class MachineTester {
             default: break
             }
             guard manner == .supervisor else { continue }
+            switch info.mnemonic {
+            // Privileged, but the decoder does not say so.
+            case ZYDIS_MNEMONIC_LGDT, ZYDIS_MNEMONIC_LIDT, ZYDIS_MNEMONIC_LLDT, ZYDIS_MNEMONIC_LTR, ZYDIS_MNEMONIC_LMSW:
+                return false
+            default: break
+            }
             let isMoveFromSegment =
                 info.mnemonic == ZYDIS_MNEMONIC_MOV && info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT
                 && info.opcode == 0x8C

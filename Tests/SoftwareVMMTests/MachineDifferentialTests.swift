@@ -29,7 +29,7 @@ struct MachineDifferentialTests {
             let tester = MachineTester(manner)
             var generator = CaseGenerator(seed: 1_974)
             var failures = 0
-            for round in 0..<150 where failures < 3 {
+            for round in 0..<60 where failures < 3 {
                 let subject = generator.classes[round &* 1_009 % generator.classes.count]
                 guard let test = generator.next(subject, companions: round % 8) else { continue }
                 if let failure = tester.check(test) {
@@ -37,7 +37,7 @@ struct MachineDifferentialTests {
                     Issue.record("\(failure)")
                 }
             }
-            #expect(tester.compared > 100)
+            #expect(tester.compared > 40)
         }
     }
 }

@@ -7,7 +7,7 @@ import Translator
 ///
 ///     guest            native                       translated
 ///     code             executed in place            read, translated to the code buffer
-///     data             mapped there                 mapped at window + address
+///     data             mapped there                 mapped at window + address; the same for ring 3
 ///
 /// Everything else is unmapped in both, so wild accesses fault alike. The CPU runs the case one instruction at a time
 /// (RFLAGS.TF) and so gives every state a program could be interrupted in: the *trace*. Translated code is run whole, and
@@ -55,6 +55,9 @@ public final class DifferentialHarness {
     private let memories: [Memory]
     private var memory: Memory
     private let translator: Translator
+    private let privilege: TranslationOptions.Privilege
+    /// What translated code adds to guest addresses.
+    private var window: UInt64 { privilege == .supervisor ? Self.window : 0 }
     private var random = SeededGenerator(seed: 0)
 
     // The trace of the case that ran natively last.
@@ -92,32 +95,36 @@ public final class DifferentialHarness {
         return result!
     }
 
-    private static func makeMemory(_ layout: TestLayout) -> Memory {
+    private static func makeMemory(_ layout: TestLayout, _ privilege: TranslationOptions.Privilege) -> Memory {
         let readWrite = PROT_READ | PROT_WRITE
         let descriptor = clinux_sealed_memfd("vbench-test-code", UInt(TestLayout.codeBytes))
         precondition(descriptor >= 0)
         defer { close(descriptor) }
         let alias = map(0, TestLayout.codeBytes, readWrite, descriptor)
         let nativeCode = map(layout.code, TestLayout.codeBytes, PROT_READ | PROT_EXEC, descriptor)
-        let guestCode = map(window + layout.code, TestLayout.codeBytes, PROT_READ, descriptor)
         let whole = TestLayout.dataBytes + TestLayout.readOnlyBytes
         let native = map(layout.data, whole, readWrite)
-        let guest = map(window + layout.data, whole, readWrite)
-        for base in [native, guest] {
+        var regions = [(alias, TestLayout.codeBytes), (nativeCode, TestLayout.codeBytes), (native, whole)]
+        var guest = native
+        if privilege == .supervisor {
+            let guestCode = map(window + layout.code, TestLayout.codeBytes, PROT_READ, descriptor)
+            guest = map(window + layout.data, whole, readWrite)
+            regions += [(guestCode, TestLayout.codeBytes), (guest, whole)]
+        }
+        for base in Set([native, guest]) {
             let last = base + TestLayout.dataBytes
             readOnlyContent.withUnsafeBytes { last.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
             mprotect(last, TestLayout.readOnlyBytes, PROT_READ)
         }
         return Memory(
-            layout: layout, codeAlias: alias, native: native, guest: guest,
-            regions: [
-                (alias, TestLayout.codeBytes), (nativeCode, TestLayout.codeBytes), (guestCode, TestLayout.codeBytes),
-                (native, whole), (guest, whole),
-            ])
+            layout: layout, codeAlias: alias, native: native, guest: guest, regions: regions)
     }
 
-    /// Maps code and data of these layouts.
-    public init(_ layouts: [TestLayout] = TestLayout.all) {
+    /// Maps code and data of these layouts; the translation is made for the given ring.
+    public init(
+        _ layouts: [TestLayout] = TestLayout.all, privilege: TranslationOptions.Privilege = .supervisor
+    ) {
+        self.privilege = privilege
         let readWrite = PROT_READ | PROT_WRITE
         let stateMemory = Self.map(0, MemoryLayout<vb_sw_vcpu>.size, readWrite)
         state = stateMemory.bindMemory(to: vb_sw_vcpu.self, capacity: 1)
@@ -125,7 +132,7 @@ public final class DifferentialHarness {
         codeBuffer = Self.map(0, Self.codeBufferBytes, readWrite | PROT_EXEC)
         signalStack = Self.map(0, Self.signalStackBytes, readWrite)
         snapshots = Self.map(0, (Self.traceLimit + 1) * TestLayout.dataBytes, readWrite)
-        memories = layouts.map(Self.makeMemory)
+        memories = layouts.map { Self.makeMemory($0, privilege) }
         memory = memories[0]
 
         let codeBegin = UInt64(UInt(bitPattern: codeBuffer))
@@ -147,7 +154,8 @@ public final class DifferentialHarness {
         precondition(vb_sw_install(state, signalStack, Self.signalStackBytes) == 0)
         // Should a system call get past the generator, it must not reach the host.
         precondition(vb_sw_dispatch_user_calls(0x5500_0000_0000, 0x7FFF_FFFF_F000 - 0x5500_0000_0000) == 0)
-        translator = Translator(layout: Self.layout, options: TranslationOptions(windowBase: Self.window))
+        translator = Translator(
+            layout: Self.layout, options: TranslationOptions(privilege: privilege, windowBase: Self.window))
     }
 
     deinit {
@@ -324,7 +332,8 @@ public final class DifferentialHarness {
                 resume = try entry(rip)
             }
             enter(
-                at: resume!, fs: Self.window, gs: UInt64(UInt(bitPattern: state)), stepping: stepping)
+                at: resume!, fs: privilege == .supervisor ? Self.window : state.pointee.guest_fs_base,
+                gs: UInt64(UInt(bitPattern: state)), stepping: stepping)
             var host = state.pointee.resume
             resume = nil
             if host == state.pointee.in_stub { registers[1] = slot(VB_SW_SPILL)[1] }
@@ -358,7 +367,7 @@ public final class DifferentialHarness {
                     _ = try entry(rip)
                     slot(VB_SW_TABLE)[Int(rip & 0xFFFF)] = entries[rip]!.host
                 }
-            } else if let ending = endingOfTrap(at: 0, offset: Self.window) {
+            } else if let ending = endingOfTrap(at: 0, offset: window) {
                 return try finish(try recover(host), ending, position)
             } else {
                 // A single step.
@@ -431,7 +440,7 @@ public final class DifferentialHarness {
         case (.trap(12, _, _), .trap(13, _, _)): ending = nativeEnding
         case (.trap(12...13, _, _), .trap(14, _, let address)) where !Self.isCanonical(address):
             ending = nativeEnding
-        case (.trap(14, _, let address), .trap(13, _, _)) where !Self.isCanonical(address &+ Self.window):
+        case (.trap(14, _, let address), .trap(13, _, _)) where !Self.isCanonical(address &+ window):
             // Beyond what the window shows: the VMM finds the page fault by the operand.
             ending = nativeEnding
         default: break
@@ -462,9 +471,9 @@ public final class DifferentialHarness {
 
     /// Carries an instruction out for translated code, as the VMM would: the CPU does it, on a copy of the data.
     private func emulate(_ rip: UInt64) -> (GuestState, Ending?) {
-        memory.native.copyMemory(from: memory.guest, byteCount: TestLayout.dataBytes)
+        memmove(memory.native, memory.guest, TestLayout.dataBytes)
         let result = stepNatively(recovered(rip))
-        memory.guest.copyMemory(from: memory.native, byteCount: TestLayout.dataBytes)
+        memmove(memory.guest, memory.native, TestLayout.dataBytes)
         state.pointee.guest_fs_base = result.0.fsBase
         state.pointee.guest_gs_base = result.0.gsBase
         return result
@@ -502,7 +511,7 @@ public final class DifferentialHarness {
             throw Difference(description: "the translator refuses \(String(rip, radix: 16)): \(error)")
         }
         do throws(EmittedCode.Violation) {
-            try EmittedCode.check(block, Self.layout, window: Self.window)
+            try EmittedCode.check(block, Self.layout, privilege)
         } catch {
             throw Difference(description: "emitted code: \(error)")
         }

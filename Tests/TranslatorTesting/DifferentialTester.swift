@@ -1,3 +1,5 @@
+import Translator
+
 /// Compares cases between the CPU and the translator, shrinks what differs and keeps count of what was reached.
 public final class DifferentialTester {
     public struct Failure: CustomStringConvertible {
@@ -19,7 +21,9 @@ public final class DifferentialTester {
     public private(set) var compared = 0
     public private(set) var unfit = 0
 
-    public init() { harness = DifferentialHarness() }
+    public init(_ privilege: TranslationOptions.Privilege) {
+        harness = DifferentialHarness(privilege: privilege)
+    }
 
     /// The first difference, nil when the translator agrees with the CPU.
     public func difference(in test: TestCase) -> String? {

@@ -26,8 +26,14 @@ public enum EmittedCode {
             ZYDIS_MNEMONIC_ENQCMD, ZYDIS_MNEMONIC_SENDUIPI,
         ].map(\.rawValue))
 
-    /// Checks a block of ring-0 code.
-    public static func check(_ block: TranslatedBlock, _ layout: VCPULayout, window: UInt64) throws(Violation) {
+    /// Ring 3 uses its stack where it is.
+    private static let ownStack: Set<UInt32> = Set(
+        [ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_LEAVE].map(\.rawValue))
+
+    /// Checks a block. Ring 3 sees its own addresses, so its memory operands are free but for those by GS.
+    public static func check(
+        _ block: TranslatedBlock, _ layout: VCPULayout, _ privilege: TranslationOptions.Privilege
+    ) throws(Violation) {
         try checkMap(block)
         var decoder = ZydisDecoder()
         ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)
@@ -46,7 +52,7 @@ public enum EmittedCode {
                 throw Violation(description: "undecodable at offset \(position) of \(text(block))")
             }
             let visible = operands[..<Int(info.operand_count)]
-            guard allowed(info, visible, layout) else {
+            guard allowed(info, visible, layout, privilege) else {
                 throw Violation(description: "a forbidden instruction at offset \(position) of \(text(block))")
             }
             endsInJump = info.mnemonic == ZYDIS_MNEMONIC_JMP
@@ -90,16 +96,21 @@ public enum EmittedCode {
     }
 
     private static func allowed(
-        _ info: ZydisDecodedInstruction, _ operands: ArraySlice<ZydisDecodedOperand>, _ layout: VCPULayout
+        _ info: ZydisDecodedInstruction, _ operands: ArraySlice<ZydisDecodedOperand>, _ layout: VCPULayout,
+        _ privilege: TranslationOptions.Privilege
     ) -> Bool {
-        if forbidden.contains(info.mnemonic.rawValue) { return false }
+        if forbidden.contains(info.mnemonic.rawValue),
+            privilege == .supervisor || !ownStack.contains(info.mnemonic.rawValue)
+        {
+            return false
+        }
         if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return false }
         if info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR { return false }
         for operand in operands {
             if operand.type == ZYDIS_OPERAND_TYPE_REGISTER, ZydisRegisterGetClass(operand.reg.value) == segmentClass {
                 return false
             }
-            if operand.type == ZYDIS_OPERAND_TYPE_MEMORY, !allowed(operand, info, layout) { return false }
+            if operand.type == ZYDIS_OPERAND_TYPE_MEMORY, !allowed(operand, info, layout, privilege) { return false }
         }
         // The only branches through a register or memory are those through the vCPU structure.
         if info.mnemonic == ZYDIS_MNEMONIC_JMP, let target = operands.first {
@@ -112,7 +123,8 @@ public enum EmittedCode {
     private static let segmentClass = ZYDIS_REGCLASS_SEGMENT
 
     private static func allowed(
-        _ operand: ZydisDecodedOperand, _ info: ZydisDecodedInstruction, _ layout: VCPULayout
+        _ operand: ZydisDecodedOperand, _ info: ZydisDecodedInstruction, _ layout: VCPULayout,
+        _ privilege: TranslationOptions.Privilege
     ) -> Bool {
         let memory = operand.mem
         if memory.type == ZYDIS_MEMOP_TYPE_AGEN || info.mnemonic == ZYDIS_MNEMONIC_NOP { return true }
@@ -133,7 +145,7 @@ public enum EmittedCode {
             return displacement >= 0 && displacement < Int64(layout.indirectTable)
         default:
             // String instructions, on relocated registers; their other operand takes the prefix.
-            return info.meta.category == ZYDIS_CATEGORY_STRINGOP
+            return privilege == .user || info.meta.category == ZYDIS_CATEGORY_STRINGOP
         }
     }
 

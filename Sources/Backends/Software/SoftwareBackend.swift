@@ -36,7 +36,7 @@ public enum SoftwareBackend: Backend {
         return result
     }
 
-    /// Backend options: `codeCacheBytes`, `userMode`.
+    /// Backend options: `codeCacheBytes`, `userMode`, `stress`.
     private static func options(_ given: [String: String]) throws(MachineError) -> SoftwareMachine.Options {
         var options = SoftwareMachine.Options()
         for (name, value) in given.sorted(by: { $0.key < $1.key }) {
@@ -52,9 +52,14 @@ public enum SoftwareBackend: Backend {
                     throw .invalidConfiguration("option userMode=\(value): must be one of \(known)")
                 }
                 options.userMode = mode
+            case "stress":
+                guard let seed = UInt64(value) else {
+                    throw .invalidConfiguration("option stress=\(value): must be a seed, a number")
+                }
+                options.stress = seed
             default:
                 throw .invalidConfiguration(
-                    "the software backend has no option '\(name)'; it has codeCacheBytes and userMode")
+                    "the software backend has no option '\(name)'; it has codeCacheBytes, userMode and stress")
             }
         }
         return options
