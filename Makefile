@@ -3,7 +3,8 @@
 SUITE ?= Workloads/suites/quick.json
 # Further arguments of `vbench run`, e.g. make run ARGS="--backend native --backend software"
 ARGS ?=
-# What `make fuzz` tries: translation for ring 0 (supervisor) or ring 3 (user), or the whole software VMM (machine)
+# What `make fuzz` tries: translation for ring 0 (supervisor) or ring 3 (user), the whole software VMM (machine),
+# or translation of anything at all (bytes)
 FUZZ ?= supervisor
 SOURCES = Package.swift Sources Tests Plugins Workloads
 

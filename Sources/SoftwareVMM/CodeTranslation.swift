@@ -12,6 +12,8 @@ extension SoftwareMachine {
         exitReason = .dispatch
         let identifier = cpu.state.pointee.exit_id
         cpu.rip = cache.target(ofExit: identifier)
+        // A single step ends here.
+        if stepping { return }
         let generation = cache.generation
         let target = cpu.rip
         let block = try blockForCurrentRIP()
@@ -25,6 +27,7 @@ extension SoftwareMachine {
     func indirect() throws(MachineStop) {
         exitReason = .dispatch
         cpu.rip = cpu.state.pointee.target
+        if stepping { return }
         let block = try blockForCurrentRIP()
         if mayEnterInTable { cache.enterInTable(block) }
     }
@@ -44,7 +47,7 @@ extension SoftwareMachine {
         }
     }
 
-    private func translateBlock() throws(GuestException) -> Int {
+    func translateBlock() throws(GuestException) -> Int {
         let begin = TimestampCounter.now()
         let mode = cpu.pagingMode
         let rip = cpu.rip
@@ -54,7 +57,8 @@ extension SoftwareMachine {
         let place = mark(rip, page.offset)
         var second: CodeCache.Place?
         let isSingle = stepsOverCodeWrite || tracer?.stepsThrough(rip) == true
-        let translator = translators.translator(for: ring, single: isSingle)
+        let translator =
+            stepping ? translators.supervisorTrap : translators.translator(for: ring, single: isSingle)
         var bytes = page.bytes
         if let tracer { bytes = .init(rebasing: bytes.prefix(tracer.bytesTogether(from: rip, of: bytes.count))) }
         let block: TranslatedBlock

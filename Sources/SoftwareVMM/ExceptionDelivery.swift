@@ -95,6 +95,8 @@ extension SoftwareMachine {
         try push(next, &stack)
         if let errorCode { try push(UInt64(errorCode), &stack) }
         // Everything that can fault is done.
+        exceptionsEntered &+= 1
+        cpu.debugShadow = false
         if let tracer { tracer.delivers(vector, returnTo: next, registers: { cpu[$0] }, flags: flags) }
         if cpu.privilege == 3 { cpu.stackSelector = 0 }
         cpu[GPR.rsp] = stack

@@ -192,7 +192,7 @@ extension SoftwareMachine {
         case let mnemonic where Self.undefined.contains(mnemonic.rawValue): throw .undefined
         default:
             if info.meta.category == ZYDIS_CATEGORY_COND_BR, info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY {
-                try emulateNarrowBranch(bytes)
+                try emulateNearBranch(info, bytes)
                 return
             }
             if info.meta.category == ZYDIS_CATEGORY_STRINGOP, info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT {
@@ -227,32 +227,18 @@ extension SoftwareMachine {
         .unsupported("this instruction in ring 0: \(disassemble(bytes, at: cpu.rip))")
     }
 
-    /// Near and far branches that are not translated: far ones, those through memory relative to FS or GS or with 32-bit
-    /// addresses, and those with an operand-size prefix.
     private func emulateBranch(
         _ info: ZydisDecodedInstruction, _ bytes: UnsafeBufferPointer<UInt8>, next: UInt64
     ) throws(GuestException) {
-        if info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR {
-            if info.mnemonic == ZYDIS_MNEMONIC_RET {
-                try emulateFarReturn(info)
-            } else {
-                try emulateFarBranch(info, isCall: info.mnemonic == ZYDIS_MNEMONIC_CALL, next: next)
-            }
+        guard info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR else {
+            try emulateNearBranch(info, bytes)
             return
         }
-        let operand = fetch.operands[0]
-        guard operand.type == ZYDIS_OPERAND_TYPE_MEMORY, info.raw.rex.W != 0 || !hasOperandSizePrefix(info) else {
-            try emulateNarrowBranch(bytes)
-            return
+        if info.mnemonic == ZYDIS_MNEMONIC_RET {
+            try emulateFarReturn(info)
+        } else {
+            try emulateFarBranch(info, isCall: info.mnemonic == ZYDIS_MNEMONIC_CALL, next: next)
         }
-        let target = try read(operand, info, next: next)
-        guard AddressMap.isCanonical(target) else { throw .protection }
-        if info.mnemonic == ZYDIS_MNEMONIC_CALL { try pushValue(next, bytes: 8) }
-        cpu.rip = target
-    }
-
-    private func hasOperandSizePrefix(_ info: ZydisDecodedInstruction) -> Bool {
-        info.attributes & UInt64(ZYDIS_ATTRIB_HAS_OPERANDSIZE) != 0
     }
 
     /// XLAT.

@@ -89,6 +89,7 @@ extension SoftwareMachine {
             cpu.stackSelector = selector
             // Neither interrupts nor debug exceptions between this and the load of RSP that should follow.
             cpu.interruptShadow = true
+            cpu.debugShadow = true
             return
         case 4: cpu.state.pointee.guest_fs_base = base
         case 5: cpu.state.pointee.guest_gs_base = base

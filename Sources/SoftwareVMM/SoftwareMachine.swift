@@ -22,6 +22,12 @@ public final class SoftwareMachine {
     let translators: Translators
     var userMode: UserModePolicy
     var stress: Stress?
+    /// The instruction being run began with RFLAGS.TF (see `finishStep`), in this block if in ring 0.
+    var stepping = false
+    var steppedBlock: Int?
+    var exceptionsBeforeStep: UInt64 = 0
+    /// Exceptions and interrupts the guest has been given.
+    var exceptionsEntered: UInt64 = 0
     private let configuration: MachineConfiguration
     let tscHertz: UInt64
     let ledger = ExitLedger()
@@ -211,6 +217,7 @@ public final class SoftwareMachine {
             if ranDirectly { takeUserState() }
             let shadowed = cpu.interruptShadow
             cpu.interruptShadow = false
+            var completed = true
             switch Int32(truncatingIfNeeded: kind) {
             case VB_SW_EXIT_CHAIN: try chain()
             case VB_SW_EXIT_INDIRECT: try indirect()
@@ -220,6 +227,7 @@ public final class SoftwareMachine {
                     if cpu.privilege == 3 { try emulateRing3() } else { try emulateRing0() }
                 } catch { try deliver(error) }
             case VB_SW_EXIT_TRAP:
+                completed = false
                 if ranDirectly { try handleDirectTrap() } else { try handleTranslatedTrap() }
             case VB_SW_EXIT_TO_USER:
                 exitReason = .interruptReturn
@@ -232,9 +240,11 @@ public final class SoftwareMachine {
                     recoverGuestState(cpu.state.pointee.resume)
                     // Refused before the instruction behind STI ran: the shadow stays.
                     cpu.interruptShadow = shadowed && cpu.rip == before
+                    completed = cpu.rip != before
                 }
             default: throw MachineStop(.hostFailure("unknown exit \(kind)"))
             }
+            if stepping, !ranDirectly, !resumesTranslation { try finishStep(completed: completed) }
             try afterExit()
         }
     }
@@ -254,7 +264,7 @@ public final class SoftwareMachine {
         cpu.rip = cpu.state.pointee.resume
         cpu.keepUserFlags()
         // TF was the VMM's.
-        if stepsDirectly { cpu.endDirectStep() }
+        if stepsDirectly, !stepping { cpu.endDirectStep() }
         let kind = Int32(truncatingIfNeeded: cpu.state.pointee.exit_kind)
         if kind == VB_SW_EXIT_TRAP || (kind == VB_SW_EXIT_KICK && cpu.state.pointee.trap_fresh != 0) {
             cpu.state.pointee.guest_fs_base = cpu.state.pointee.trap_fs_base
@@ -304,8 +314,8 @@ public final class SoftwareMachine {
             state.pointee.enter_gs = state.pointee.`self`
             return
         }
-        if cpu.singleStepping { throw .unsupported("single-stepping (RFLAGS.TF)") }
-        let translatesUser = userMode.isTranslated && !stepsDirectly
+        // Ring 3 single-steps itself best.
+        let translatesUser = userMode.isTranslated && !stepsDirectly && !cpu.singleStepping
         state.pointee.translate_user = translatesUser ? 1 : 0
         if cpu.privilege == 3, !translatesUser {
             while !map.isUser(cpu.rip) {
@@ -319,6 +329,8 @@ public final class SoftwareMachine {
                 guard cpu.privilege == 3 else { break }
             }
         }
+        stepping = cpu.singleStepping
+        exceptionsBeforeStep = exceptionsEntered
         if cpu.privilege == 3, !translatesUser {
             cpu.prepareFlags()
             if stepsDirectly { state.pointee.rflags |= Flags.trap }
@@ -328,7 +340,7 @@ public final class SoftwareMachine {
             state.pointee.direct = 1
         } else {
             // Looking for the block may deliver a fault of the fetch, and end in another ring.
-            state.pointee.resume = cache.directEntry(try blockForCurrentRIP())
+            state.pointee.resume = cache.directEntry(stepping ? try blockOfOneStep() : try blockForCurrentRIP())
             state.pointee.enter_fs = cpu.privilege == 3 ? state.pointee.guest_fs_base : map.window
             state.pointee.enter_gs = state.pointee.`self`
             cpu.prepareFlags()
@@ -336,7 +348,7 @@ public final class SoftwareMachine {
         if cpu.privilege == 3 { shadow.prepareUser(cpu.pagingMode) }
         // A return to ring 3 that something waits for is the VMM's.
         let waits = cpu.apic.deliverable != nil || userFault != nil || shadow.userNeedsAttention
-        state.pointee.attention = waits ? 1 : 0
+        state.pointee.attention = waits || stepping ? 1 : 0
     }
 
     // MARK: The end

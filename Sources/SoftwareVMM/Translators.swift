@@ -1,12 +1,14 @@
 import CLinux
 import Translator
 
-/// The translators of a machine: one for each ring, and each once more for blocks of one instruction.
+/// The translators of a machine: one for each ring, each once more for blocks of one instruction, and one for ring 0 while the
+/// guest single-steps it.
 final class Translators {
     private let supervisor: Translator
     private let user: Translator
     private let supervisorStep: Translator
     private let userStep: Translator
+    let supervisorTrap: Translator
 
     init(map: AddressMap) {
         func make(_ privilege: TranslationOptions.Privilege, _ limit: Int) -> Translator {
@@ -18,6 +20,10 @@ final class Translators {
         user = make(.user, 64)
         supervisorStep = make(.supervisor, 1)
         userStep = make(.user, 1)
+        supervisorTrap = Translator(
+            layout: Self.layout(.supervisor),
+            options: TranslationOptions(
+                privilege: .supervisor, windowBase: map.window, instructionLimit: 1, alwaysExits: true))
     }
 
     func translator(for ring: TranslationOptions.Privilege, single: Bool) -> Translator {

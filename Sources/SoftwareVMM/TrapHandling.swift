@@ -22,10 +22,15 @@ extension SoftwareMachine {
         let vector = UInt8(truncatingIfNeeded: cpu.state.pointee.trap_number)
         if stepsDirectly {
             stepsDirectly = false
-            if vector == GuestException.debug {
+            if vector == GuestException.debug, !stepping {
                 exitReason = .emulatedInstruction
                 return
             }
+        }
+        // TF was there at the instruction's beginning or, where POPF has set it since, is there now; without it is INT1.
+        if vector == GuestException.debug, stepping || cpu.singleStepping {
+            try deliverStepTrap()
+            return
         }
         if signal == SIGSYS {
             exitReason = .systemCall

@@ -79,6 +79,8 @@ final class VirtualCPU {
     var rip: UInt64 = 0
     /// An interrupt window opens one instruction late, behind STI.
     var interruptShadow = false
+    /// SS was loaded: no single-step trap behind that instruction.
+    var debugShadow = false
 
     var cr0: UInt64
     var cr3: UInt64
@@ -255,6 +257,7 @@ final class VirtualCPU {
     func prepareFlags() {
         var value = state.pointee.rflags & Flags.live | Flags.always | Flags.interrupt
         if privilege == 3 && cr0 & 1 << 18 != 0 { value |= keptFlags & Flags.alignmentCheck }
+        if privilege == 3 { value |= keptFlags & Flags.trap }
         state.pointee.rflags = value
     }
 

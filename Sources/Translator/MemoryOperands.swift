@@ -7,13 +7,29 @@ extension DecodedInstruction {
             != 0
     }
 
-    /// Prefixes in front of REX, VEX or the opcode.
-    var legacyPrefixes: Slice<UnsafeBufferPointer<UInt8>> {
-        bytes.prefix {
-            switch $0 {
-            case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3: true
-            default: false
+    /// What stands in front of the REX that counts, VEX or the opcode: prefixes, and REX bytes that do not count because another
+    /// prefix follows them (Intel SDM vol. 2, 2.2.1).
+    var legacyPrefixes: UnsafeBufferPointer<UInt8> {
+        var end = 0
+        var at = 0
+        scan: while at < bytes.count {
+            switch bytes[at] {
+            case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3:
+                at += 1
+                end = at
+            case 0x40...0x4F: at += 1
+            default: break scan
             }
+        }
+        while end + 1 < at { end += 1 }
+        return UnsafeBufferPointer(rebasing: bytes[..<end])
+    }
+
+    /// Whether a byte of `legacyPrefixes` does nothing in 64-bit mode but to be in the way of other segment overrides, or is one.
+    private static func isDropped(_ prefix: UInt8) -> Bool {
+        switch prefix {
+        case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x40...0x4F: true
+        default: false
         }
     }
 
@@ -32,31 +48,30 @@ extension DecodedInstruction {
         return Int(info.raw.modrm.offset) + 1
     }
 
-    static func isSegmentOverride(_ prefix: UInt8) -> Bool {
-        switch prefix {
-        case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65: true
-        default: false
-        }
-    }
-
-    /// The bytes in front of ModRM without segment overrides.
-    var leadingBytes: [UInt8] {
-        let index = legacyPrefixes.count
+    /// The instruction's bytes up to `end`, without segment overrides.
+    private func bytesWithoutSegments(upTo end: Int) -> [UInt8] {
+        let prefixes = legacyPrefixes
         var result: [UInt8] = []
         result.reserveCapacity(16)
-        for prefix in bytes[..<index] where !Self.isSegmentOverride(prefix) { result.append(prefix) }
-        result.append(contentsOf: bytes[index..<Int(info.raw.modrm.offset)])
+        for prefix in prefixes where !Self.isDropped(prefix) { result.append(prefix) }
+        result.append(contentsOf: bytes[prefixes.count..<end])
         return result
     }
 
+    /// The bytes in front of ModRM without segment overrides.
+    var leadingBytes: [UInt8] { bytesWithoutSegments(upTo: Int(info.raw.modrm.offset)) }
+
+    /// The whole instruction without segment overrides.
+    var bytesWithoutSegments: [UInt8] { bytesWithoutSegments(upTo: length) }
+
     /// The same for another memory operand with 64-bit addresses: the extension bits of its index and base are given.
     func leadingBytes(indexExtension: UInt8, baseExtension: UInt8) -> [UInt8] {
-        let index = legacyPrefixes.count
+        let prefixes = legacyPrefixes
         var result: [UInt8] = []
         result.reserveCapacity(16)
-        for prefix in bytes[..<index] where prefix != 0x67 && !Self.isSegmentOverride(prefix) { result.append(prefix) }
+        for prefix in prefixes where prefix != 0x67 && !Self.isDropped(prefix) { result.append(prefix) }
         let at = result.count
-        result.append(contentsOf: bytes[index..<Int(info.raw.modrm.offset)])
+        result.append(contentsOf: bytes[prefixes.count..<Int(info.raw.modrm.offset)])
         switch info.encoding {
         case ZYDIS_INSTRUCTION_ENCODING_LEGACY where result.count > at && result[at] & 0xF0 == 0x40:
             result[at] = result[at] & ~0b11 | indexExtension << 1 | baseExtension
@@ -122,7 +137,7 @@ extension Translator {
             }
             guard instruction.length < 15 else { return callout(instruction, &emitter) }
             emitter.prefixGuestAccess()
-            emitter.raw(instruction.bytes.drop { [0x26, 0x2E, 0x36, 0x3E].contains($0) })
+            emitter.raw(instruction.bytesWithoutSegments)
         } else {
             emitter.raw(instruction.bytes)
         }

@@ -47,7 +47,7 @@ extension Translator {
             undo.insert(.relocatedRSI)
             emitter.mark(instruction.rip, undo)
         }
-        emitter.raw(instruction.bytes.drop { [0x26, 0x2E, 0x36, 0x3E].contains($0) })
+        emitter.raw(instruction.bytesWithoutSegments)
         emitter.mark(instruction.next, undo)
         emitter.load(window, value: 0 &- options.windowBase)
         if usesDestination {

@@ -69,12 +69,13 @@ public final class Translator {
                 // The VMM finds out what the CPU would say of it (mostly #UD).
                 emitCallout(current, &assembly.emitter)
                 position += 1
+                count += 1
                 flow = .endsBlock
             case .instruction(let instruction):
                 flow = translate(instruction, &assembly)
                 position += instruction.length
+                count += 1
             }
-            count += 1
         }
         let exits = emitStubs(&assembly)
         return TranslatedBlock(
@@ -125,9 +126,10 @@ public final class Translator {
         default: break
         }
         if info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 { return true }
+        if options.alwaysExits, isIndirectBranch(instruction) || isRepeated(instruction) { return true }
         // VIA's instructions write through ES:RDI. Conditional jumps with VEX are Knights Corner's, undefined elsewhere.
         if info.meta.category == ZYDIS_CATEGORY_PADLOCK { return true }
-        // MOVDIR64B and ENQCMD store to ES, which no prefix overrides. AMX, which guests are not offered, reads strides.
+        // They store to ES, which no prefix overrides. AMX, which guests are not offered, reads strides.
         if info.meta.category == ZYDIS_CATEGORY_AMX_TILE { return true }
         if info.meta.category != ZYDIS_CATEGORY_STRINGOP,
             instruction.operands.contains(where: {
@@ -161,6 +163,8 @@ public final class Translator {
             ZYDIS_MNEMONIC_MONITOR, ZYDIS_MNEMONIC_MWAIT, ZYDIS_MNEMONIC_RDPID,
             // It accesses memory that RAX names and ignores segment overrides.
             ZYDIS_MNEMONIC_CLZERO,
+            // Their destination is in ES, though the decoder does not always say so.
+            ZYDIS_MNEMONIC_MOVDIR64B, ZYDIS_MNEMONIC_ENQCMD, ZYDIS_MNEMONIC_ENQCMDS,
             // Not offered to guests; where the host has them, they would lock the VMM out of its own memory.
             ZYDIS_MNEMONIC_RDPKRU, ZYDIS_MNEMONIC_WRPKRU,
             ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE,
@@ -193,6 +197,20 @@ public final class Translator {
         case ZYDIS_MNEMONIC_CLI: true
         default: false
         }
+    }
+
+    private func isIndirectBranch(_ instruction: DecodedInstruction) -> Bool {
+        switch instruction.mnemonic {
+        case ZYDIS_MNEMONIC_RET: true
+        case ZYDIS_MNEMONIC_CALL, ZYDIS_MNEMONIC_JMP: instruction.operands[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE
+        default: false
+        }
+    }
+
+    private func isRepeated(_ instruction: DecodedInstruction) -> Bool {
+        let prefixes =
+            UInt64(ZYDIS_ATTRIB_HAS_REP) | UInt64(ZYDIS_ATTRIB_HAS_REPE) | UInt64(ZYDIS_ATTRIB_HAS_REPNE)
+        return isString(instruction) && instruction.info.attributes & prefixes != 0
     }
 
     // MARK: Leaving the block

@@ -80,13 +80,18 @@ public struct TranslationOptions: Sendable {
     public var windowBase: UInt64
     /// Most guest instructions in one block.
     public var instructionLimit: Int
+    /// Blocks end in an exit, not in another block: indirect branches are left to the VMM, and so are repeated string
+    /// instructions, of which it does one round.
+    public var alwaysExits: Bool
 
     public init(
-        privilege: Privilege = .supervisor, windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64
+        privilege: Privilege = .supervisor, windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64,
+        alwaysExits: Bool = false
     ) {
         self.privilege = privilege
         self.windowBase = windowBase
         self.instructionLimit = instructionLimit
+        self.alwaysExits = alwaysExits
     }
 }
 

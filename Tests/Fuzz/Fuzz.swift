@@ -3,10 +3,10 @@ import SoftwareVMMTesting
 import TranslatorTesting
 
 /// `make fuzz`: random cases without end, on the CPU and translated for ring 0 or ring 3
-/// (`supervisor`, `user`), or in a whole machine (`machine`).
+/// (`supervisor`, `user`), or in a whole machine (`machine`); or any bytes, translated only (`bytes`).
 /// Every failure is printed as a line for a corpus of the tests, with its instructions.
 ///
-///     vbench-fuzz supervisor|user|machine [seed [seconds]]
+///     vbench-fuzz supervisor|user|machine|bytes [seed [seconds]]
 @main struct Fuzz {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
@@ -38,9 +38,30 @@ import TranslatorTesting
                     print("  \(count) times: \(reason)")
                 }
             }
+        case "bytes": runBytes(seed, limit)
         default:
-            print("usage: vbench-fuzz supervisor|user|machine [seed [seconds]]")
+            print("usage: vbench-fuzz supervisor|user|machine|bytes [seed [seconds]]")
             exit(64)
+        }
+    }
+
+    private static func runBytes(_ seed: UInt64, _ limit: Int) {
+        var bytes = ArbitraryBytes(seed: seed, corpus: [])
+        let begin = time(nil)
+        var failures = 0
+        print("seed \(seed)")
+        for count in 1... {
+            let input = bytes.next()
+            if let violation = bytes.violation(in: input) {
+                failures += 1
+                print("\(bytes.shrink(input))  # \(violation)")
+            }
+            let passed = time(nil) - begin
+            if count % 100_000 == 0 || passed >= limit {
+                print("\(passed) s: \(count) inputs, \(failures) failures")
+                fflush(nil)
+            }
+            if passed >= limit { break }
         }
     }
 

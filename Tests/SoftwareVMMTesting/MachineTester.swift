@@ -99,6 +99,43 @@ public final class MachineTester {
         return true
     }
 
+    /// With RFLAGS.TF set the case ends in a debug exception behind its first instruction, in the state that the CPU had there.
+    public func stepDifference(in test: TestCase) -> String? {
+        guard isComparable(test) else {
+            unfit += 1
+            return nil
+        }
+        var start: InitialState! = nil
+        var native: NativeResult! = nil
+        do {
+            let harness = DifferentialHarness([test.layout])
+            start = InitialState(test.layout, seed: test.seed)
+            harness.runNatively(test, start.state, data: start.data)
+            guard harness.nativeEnding != .unfit else {
+                unfit += 1
+                return nil
+            }
+            native = harness.firstStep
+        }
+        let found: NativeResult
+        do {
+            start.state.flags |= 1 << 8
+            let guest = try BareGuest(
+                test, start.state, data: start.data, user: manner != .supervisor, options: options)
+            found = try guest.run()
+        } catch let stop as Stopped {
+            guard case .emulationFailure(let reason) = stop.end, reason.contains("does not support") else {
+                return "the machine ends with \(stop.end)"
+            }
+            unsupported[reason, default: 0] += 1
+            return nil
+        } catch {
+            return "\(error)"
+        }
+        compared += 1
+        return compare(native, found)
+    }
+
     private func compare(_ native: NativeResult, _ found: NativeResult) -> String? {
         // A branch to a non-canonical address faults on the CPU where it is; the VMM notices at the target.
         if case .trap(13, _, _) = native.ending, case .trap(13, _, _) = found.ending,

@@ -24,6 +24,20 @@ struct MachineDifferentialTests {
     }
 
     @Test(arguments: MachineTester.Manner.allCases)
+    func singleSteppingStopsBehindTheFirstInstruction(manner: MachineTester.Manner) {
+        ExclusiveProcess.run {
+            let tester = MachineTester(manner)
+            var generator = CaseGenerator(seed: 1_985)
+            for round in 0..<25 {
+                let subject = generator.classes[round &* 2_003 % generator.classes.count]
+                guard let test = generator.next(subject, companions: 2) else { continue }
+                if let difference = tester.stepDifference(in: test) { Issue.record("\(test): \(difference)") }
+            }
+            #expect(tester.compared > 15)
+        }
+    }
+
+    @Test(arguments: MachineTester.Manner.allCases)
     func randomCodeBehavesAsOnTheCPU(manner: MachineTester.Manner) {
         ExclusiveProcess.run {
             let tester = MachineTester(manner)

@@ -369,5 +369,7 @@ public struct CaseGenerator {
             }
         }
         bytes.insert(contentsOf: prefixes.shuffled(using: &random), at: 0)
+        // A REX that does not count, since another prefix follows it.
+        if !prefixes.isEmpty && random.chance(10) { bytes.insert(0x40 | UInt8(random.below(16)), at: 0) }
     }
 }

@@ -62,7 +62,7 @@ public final class DifferentialHarness {
 
     // The trace of the case that ran natively last.
     private(set) var trace: [Step] = []
-    private(set) var nativeEnding = Ending.halted
+    package private(set) var nativeEnding = Ending.halted
 
     // The translated run's code cache.
     private var used = 0
@@ -170,7 +170,7 @@ public final class DifferentialHarness {
     }
 
     /// The layout of the vCPU structure, with an exit kind of our own.
-    static let layout = VCPULayout(
+    public static let layout = VCPULayout(
         instructionPointer: VB_SW_RIP, spillSlots: VB_SW_SPILL, exitKind: exitKindSlot,
         exitIdentifier: VB_SW_EXIT_ID, exitStub: VB_SW_EXIT_STUB, missStub: VB_SW_MISS_STUB,
         guestFSBase: VB_SW_GUEST_FS, guestGSBase: VB_SW_GUEST_GS, virtualInterruptFlag: VB_SW_VIF,
@@ -291,6 +291,15 @@ public final class DifferentialHarness {
         return NativeResult(
             state: last.state, ending: nativeEnding,
             data: [UInt8](UnsafeRawBufferPointer(start: last.memory, count: TestLayout.dataBytes)))
+    }
+
+    /// Where a debug exception behind the first instruction finds the case.
+    package var firstStep: NativeResult {
+        guard trace.count > 2 || nativeEnding == .endless else { return nativeResult }
+        let step = trace[1]
+        return NativeResult(
+            state: step.state, ending: .trap(1, error: 0, address: 0),
+            data: [UInt8](UnsafeRawBufferPointer(start: step.memory, count: TestLayout.dataBytes)))
     }
 
     // MARK: Translated

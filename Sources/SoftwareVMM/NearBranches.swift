@@ -1,13 +1,19 @@
 import CZydis
 import Machine
 
-/// Near branches with an operand-size prefix and no REX.W. Intel's CPUs ignore the prefix; AMD's branch to 16-bit addresses, push
-/// and pop 2 bytes, and have 16-bit displacements (AMD APM vol. 3, "Near transfers"; Intel SDM vol. 2, JMP).
+/// Near branches that are not translated: through memory relative to FS or GS or with 32-bit addresses, indirect ones while the
+/// guest single-steps, and those with an operand-size prefix and no REX.W.
+///
+/// Intel's CPUs ignore that prefix; AMD's branch to 16-bit addresses, push and pop 2 bytes, and have 16-bit displacements
+/// (AMD APM vol. 3, "Near transfers"; Intel SDM vol. 2, JMP).
 extension SoftwareMachine {
-    func emulateNarrowBranch(_ bytes: UnsafeBufferPointer<UInt8>) throws(GuestException) {
-        guard let info = fetch.decode(bytes, narrowBranches: VirtualCPUID.hasNarrowBranches) else { throw .undefined }
+    func emulateNearBranch(_ given: ZydisDecodedInstruction, _ bytes: UnsafeBufferPointer<UInt8>) throws(GuestException)
+    {
+        let isNarrow =
+            VirtualCPUID.hasNarrowBranches && given.raw.rex.W == 0
+            && bytes.prefix(Int(given.raw.prefix_count)).contains(0x66)
+        guard let info = isNarrow ? fetch.decode(bytes, narrowBranches: true) : given else { throw .undefined }
         let next = cpu.rip &+ UInt64(info.length)
-        let isNarrow = VirtualCPUID.hasNarrowBranches
         let size = isNarrow ? 2 : 8
         let operand = fetch.operands[0]
         if info.mnemonic == ZYDIS_MNEMONIC_RET {
