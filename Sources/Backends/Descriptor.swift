@@ -56,9 +56,9 @@ public final class Descriptor {
         return bytes
     }
 
-    /// Everything up to the end of the file.
-    public func readToEnd() throws(SystemError) -> [UInt8] {
-        var all: [UInt8] = []
+    /// Everything up to the end of the file, in one piece if it has the size expected.
+    public func readToEnd(expecting size: Int = 0) throws(SystemError) -> [UInt8] {
+        var all: [UInt8] = size > 0 ? try read(upTo: size) ?? [] : []
         while let bytes = try read(upTo: 1 << 16), !bytes.isEmpty { all += bytes }
         return all
     }

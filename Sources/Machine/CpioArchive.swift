@@ -58,11 +58,11 @@ public struct CpioArchive: Sendable {
         try append(leaf: path, .symbolicLink, 0o777, Array(target.utf8))
     }
 
-    /// The whole archive; more can be added afterwards to another copy.
-    public func finished() -> [UInt8] {
-        var copy = self
-        copy.appendEntry("TRAILER!!!", mode: 0, links: 1, inode: 0, [])
-        return copy.bytes
+    /// The whole archive; more can be added afterwards to another copy. Consumes this one, so that its bytes are not copied where it
+    /// is not used again.
+    public consuming func finished() -> [UInt8] {
+        appendEntry("TRAILER!!!", mode: 0, links: 1, inode: 0, [])
+        return bytes
     }
 
     private mutating func append(

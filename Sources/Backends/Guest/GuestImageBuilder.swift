@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import GuestInterface
 import Machine
@@ -63,8 +62,10 @@ public struct GuestImageBuilder {
                 description: "\(file.hostPath) has \(status.st_size >> 20) MiB, which do not fit into a guest with "
                     + "\(specification.memoryBytes >> 20) MiB of memory; give it more memory")
         }
-        do { return [UInt8](try Data(contentsOf: URL(filePath: file.hostPath))) } catch {
-            throw Failure(description: "\(file.hostPath) cannot be read: \(error.localizedDescription)")
+        do throws(SystemError) {
+            return try Descriptor(opening: file.hostPath, flags: O_RDONLY).readToEnd(expecting: Int(status.st_size))
+        } catch {
+            throw Failure(description: "\(file.hostPath) cannot be read: \(error)")
         }
     }
 
