@@ -55,7 +55,8 @@ let package = Package(
             ]),
         library("HardwareVMM", ["Machine", "Host", "GuestInterface", "CLinux", "CZydis"]),
         library("Translator", ["GuestInterface", "CZydis"]),
-        library("SoftwareVMM", ["Machine", "Translator", "CLinux", "CZydis"]),
+        library("Interpreter", ["Machine", "CZydis"]),
+        library("SoftwareVMM", ["Machine", "Translator", "Interpreter", "CLinux", "CZydis"]),
         library("Results"),
         library("Suite"),
         library("Statistics"),
@@ -104,5 +105,6 @@ let package = Package(
         .testTarget(
             name: "SoftwareVMMTests", dependencies: ["SoftwareVMM", "SoftwareVMMTesting", "MachineTesting"],
             exclude: ["Guests"], resources: [.copy("Corpus")], swiftSettings: strict),
+        tests("Interpreter", ["CTesting", "CZydis"]),
     ]
 )
