@@ -48,7 +48,14 @@ public struct BootInfo: BitwiseCopyable {
 }
 
 /// What a kernel must avoid on this VMM (bits of `BootInfo.quirks`).
+///
+/// Kernels booted by other protocols find them in EAX of CPUID leaf `cpuidLeaf`, where EBX, ECX and EDX are the signature.
 public enum BootQuirks {
+    /// In the range left to hypervisors (Intel SDM vol. 2, CPUID); KVM's own leaves are below.
+    public static let cpuidLeaf: UInt32 = 0x4000_0100
+    /// "VBenchQuirks"
+    public static let cpuidSignature: (ebx: UInt32, ecx: UInt32, edx: UInt32) = (0x6E65_4256, 0x7551_6863, 0x736B_7269)
+
     /// `sysret` does not work: return to ring 3 by `iretq`.
     public static let noSysret: UInt64 = 1 << 0
     /// XSAVE/XRSTOR/XGETBV do not work in ring 0 (they do in ring 3; XCR0 and CR4.OSXSAVE are preset by the VMM).

@@ -82,6 +82,13 @@ final class CPUIDTable {
         return UnsafeMutableBufferPointer(start: first, count: min(Int(header.pointee.nent), capacity))
     }
 
+    /// Adds an entry; a full table stays as it is.
+    func append(_ entry: kvm_cpuid_entry2) {
+        guard Int(header.pointee.nent) < capacity else { return }
+        header.pointee.nent += 1
+        entries[entries.count - 1] = entry
+    }
+
     /// The first entry of `leaf`, subleaf `index`.
     func entry(_ leaf: UInt32, _ index: UInt32 = 0) -> kvm_cpuid_entry2? {
         entries.first { $0.function == leaf && ($0.index == index || $0.flags & 1 == 0) }

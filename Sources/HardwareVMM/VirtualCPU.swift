@@ -51,21 +51,18 @@ struct VirtualCPU: ~Copyable {
     /// Puts the vCPU into the boot state; x2APIC on where `hasIrqchip`.
     func enter(_ state: BootState, hasIrqchip: Bool, presetXCR0: UInt64?) throws(MachineError) {
         var sregs = try specialRegisters()
-        let code = kvm_segment(
-            base: 0, limit: 0xFFFF_FFFF, selector: state.codeSelector, type: 11, present: 1, dpl: 0, db: 0, s: 1, l: 1,
-            g: 1, avl: 0, unusable: 0, padding: 0)
-        let data = kvm_segment(
-            base: 0, limit: 0xFFFF_FFFF, selector: state.dataSelector, type: 3, present: 1, dpl: 0, db: 1, s: 1, l: 0,
-            g: 1, avl: 0, unusable: 0, padding: 0)
-        sregs.cs = code
+        sregs.cs = Self.segment(state.code)
+        let data = Self.segment(state.data)
         (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data)
+        sregs.tr = Self.segment(state.task)
         sregs.gdt.base = state.gdtBase
         sregs.gdt.limit = state.gdtLimit
         sregs.idt.base = 0
         sregs.idt.limit = 0
         (sregs.cr0, sregs.cr3, sregs.cr4, sregs.efer) = (state.cr0, state.cr3, state.cr4, state.efer)
-        if presetXCR0 != nil { sregs.cr4 |= 1 << 18 }  // CR4.OSXSAVE
-        if hasIrqchip { sregs.apic_base |= 1 << 11 | 1 << 10 }  // IA32_APIC_BASE: enable, x2APIC (SDM vol. 3, 12.12.1)
+        if presetXCR0 != nil && state.isLongMode { sregs.cr4 |= 1 << 18 }  // CR4.OSXSAVE
+        // IA32_APIC_BASE: enable, x2APIC (SDM vol. 3, 12.12.1).
+        if hasIrqchip { sregs.apic_base |= 1 << 11 | (state.startsInX2APICMode ? 1 << 10 : 0) }
         guard clinux_kvm_set_sregs(descriptor.rawValue, &sregs) == 0 else { throw .last("KVM_SET_SREGS") }
         if let presetXCR0 {
             var xcrs = kvm_xcrs()
@@ -76,7 +73,16 @@ struct VirtualCPU: ~Copyable {
         }
         var regs = kvm_regs()
         (regs.rip, regs.rdi, regs.rflags) = (state.rip, state.rdi, state.rflags)
+        (regs.rax, regs.rbx) = (state.rax, state.rbx)
         guard clinux_kvm_set_regs(descriptor.rawValue, &regs) == 0 else { throw .last("KVM_SET_REGS") }
+    }
+
+    private static func segment(_ segment: SegmentRegister) -> kvm_segment {
+        func bit(_ number: UInt16) -> UInt8 { UInt8(segment.attributes >> number & 1) }
+        return kvm_segment(
+            base: segment.base, limit: segment.limit, selector: segment.selector, type: segment.type, present: bit(7),
+            dpl: segment.privilege, db: bit(14), s: bit(4), l: bit(13), g: bit(15), avl: bit(12), unusable: 0,
+            padding: 0)
     }
 
     /// Makes the guest's TSC the host's. Returns guest TSC minus host TSC: 0 where KVM can set the offset, else what

@@ -4,12 +4,16 @@ import Host
 
 /// Puts a kernel and what it is told into guest memory.
 ///
-///     0x0000_1000  GDT                                0x0020_0000  kernel (its p_paddr)
-///     0x0000_2000  PML4, PDPT, 4 page directories     …
-///     0x0000_8000  BootInfo, 0x9000 command line      top of low RAM, downward: initrd
+///     0x0000_1000  GDT                                kernel where its file says (Nub: 0x0020_0000)
+///     0x0000_2000  PML4, PDPT, 4 page directories     multiboot: module behind the kernel
+///     0x0000_8000  BootInfo, or what PVH and          top of low RAM, downward: initrd
+///                  multiboot have for it
+///     0x0000_9000  command line
 ///     0x0001_0000  mailbox
 public enum BootLoader {
-    /// Loads everything and says how to enter the kernel. `memory` must be fresh (all zero).
+    /// Loads everything by the configuration's boot protocol and says how to enter the kernel. `memory` must be fresh (all zero).
+    ///
+    /// The last four parameters only reach kernels of the vbench protocol.
     ///
     /// - Parameters:
     ///   - tscHertz: frequency of the guest's TSC.
@@ -17,22 +21,26 @@ public enum BootLoader {
     ///   - quirks: `BootQuirks` bits.
     ///   - bootTSC: guest TSC now.
     /// - Throws: `outOfGuestMemory` when kernel or initrd do not fit, `invalidConfiguration` for a command line that is
-    ///   too long.
+    ///   too long, `invalidKernel` when the kernel has no entry for the protocol.
     public static func load(
         _ configuration: MachineConfiguration, into memory: GuestMemory, tscHertz: UInt64, apicTimerHertz: UInt64,
         quirks: UInt64, bootTSC: UInt64 = TimestampCounter.now()
     ) throws(MachineError) -> BootState {
-        let initrdAddress = try layOut(configuration, in: memory)
-        for segment in configuration.kernel.segments {
+        let plan = try configuration.kernel.plan(for: configuration.bootProtocol)
+        let initrdAddress = try layOut(configuration, plan, in: memory)
+        for segment in plan.segments {
             try copy(configuration.kernel.bytes, segment.fileRange, to: segment.physicalAddress, in: memory)
         }
         try copy(configuration.initrd, configuration.initrd.indices, to: initrdAddress, in: memory)
-        let commandLine = Array(configuration.commandLine.utf8)
-        guard commandLine.count <= BootLayout.commandLineLimit else {
-            throw .invalidConfiguration(
-                "the guest's command line has \(commandLine.count) bytes; \(BootLayout.commandLineLimit) fit")
+        // The header stays zero until the guest initialises it: a drain before that finds no records.
+        try zero(GuestPhysicalAddress(BootLayout.mailbox), count: MailboxHeader.bytes, in: memory)
+        switch configuration.bootProtocol {
+        case .vbench: break
+        case .pvh: return try enterByPVH(configuration, plan, initrdAddress, in: memory)
+        case .multiboot: return try enterByMultiboot(configuration, plan, initrdAddress, in: memory)
         }
-        try copy(commandLine, commandLine.indices, to: GuestPhysicalAddress(BootLayout.commandLine), in: memory)
+        let commandLine = Array(configuration.commandLine.utf8)
+        try write(commandLine: commandLine, in: memory)
 
         var info = BootInfo()
         info.lowMemoryBytes = memory.lowBytes
@@ -52,20 +60,28 @@ public enum BootLoader {
         info.randomSeed1 = generator.next()
         info.quirks = quirks
         try memory.write(info, at: GuestPhysicalAddress(BootLayout.bootInfo))
-        // The header stays zero until the guest initialises it: a drain before that finds no records.
-        try zero(GuestPhysicalAddress(BootLayout.mailbox), count: MailboxHeader.bytes, in: memory)
         try writePageTables(to: memory)
         let gdtLimit = try writeGDT(to: memory)
         return BootState(
-            rip: configuration.kernel.entry.rawValue, rdi: BootLayout.bootInfo, cr3: BootLayout.pageTables,
-            gdtBase: BootLayout.gdt, gdtLimit: gdtLimit)
+            rip: plan.entry.rawValue, rdi: BootLayout.bootInfo, cr3: BootLayout.pageTables, gdtBase: BootLayout.gdt,
+            gdtLimit: gdtLimit)
     }
 
-    /// Address of the initrd: page-aligned, as high in low RAM as it fits, clear of the kernel.
+    /// Throws `invalidConfiguration` when it is too long for its page.
+    static func write(commandLine: [UInt8], in memory: GuestMemory) throws(MachineError) {
+        guard commandLine.count <= BootLayout.commandLineLimit else {
+            throw .invalidConfiguration(
+                "the guest's command line has \(commandLine.count) bytes; \(BootLayout.commandLineLimit) fit")
+        }
+        try copy(commandLine, commandLine.indices, to: GuestPhysicalAddress(BootLayout.commandLine), in: memory)
+    }
+
+    /// Address of the initrd: page-aligned, clear of the kernel; as high in low RAM as it fits, or right behind a multiboot kernel,
+    /// as other loaders put it.
     private static func layOut(
-        _ configuration: MachineConfiguration, in memory: GuestMemory
+        _ configuration: MachineConfiguration, _ plan: KernelImage.LoadPlan, in memory: GuestMemory
     ) throws(MachineError) -> GuestPhysicalAddress {
-        let kernelEnd = max(configuration.kernel.endAddress.rawValue, BootLayout.kernel)
+        let kernelEnd = max(plan.endAddress.rawValue, BootLayout.kernel)
         guard kernelEnd <= memory.lowBytes else {
             throw .outOfGuestMemory(neededBytes: kernelEnd, availableBytes: memory.bytes, purpose: "the kernel")
         }
@@ -76,6 +92,7 @@ public enum BootLoader {
                 neededBytes: firstFree + initrdBytes, availableBytes: memory.bytes,
                 purpose: "the kernel with its initial files")
         }
+        if configuration.bootProtocol == .multiboot { return GuestPhysicalAddress(firstFree) }
         return GuestPhysicalAddress((memory.lowBytes - initrdBytes) & ~4095)
     }
 
@@ -98,16 +115,16 @@ public enum BootLoader {
         }
     }
 
-    /// Null, unused, 64-bit code at 0x10, data at 0x18, all accessed (Intel SDM vol. 3, 3.4.5). Returns the limit.
-    private static func writeGDT(to memory: GuestMemory) throws(MachineError) -> UInt16 {
-        let descriptors: [UInt64] = [0, 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF]
+    /// Null, 32-bit code at 0x08, 64-bit code at 0x10, data at 0x18, all accessed (Intel SDM vol. 3, 3.4.5). Returns the limit.
+    static func writeGDT(to memory: GuestMemory) throws(MachineError) -> UInt16 {
+        let descriptors: [UInt64] = [0, 0x00CF_9B00_0000_FFFF, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF]
         for (index, descriptor) in descriptors.enumerated() {
             try memory.write(descriptor, at: GuestPhysicalAddress(BootLayout.gdt + UInt64(index) * 8))
         }
         return UInt16(descriptors.count * 8 - 1)
     }
 
-    private static func copy(
+    static func copy(
         _ bytes: [UInt8], _ range: Range<Int>, to address: GuestPhysicalAddress, in memory: GuestMemory
     ) throws(MachineError) {
         guard !range.isEmpty else { return }

@@ -10,18 +10,21 @@ struct ElfReader {
     let path: String
     let fileBytes: Int
 
-    /// ELF64, little-endian, x86-64, ET_EXEC; throws `invalidKernel` that says which it is not.
+    /// Whether the file is an ELF file at all.
+    var isElf: Bool { elf_kind(elf) == ELF_K_ELF }
+
+    var is64Bit: Bool { gelf_getclass(elf) == ELFCLASS64 }
+
+    /// Little-endian, x86-64 or (32-bit files) i386, ET_EXEC; throws `invalidKernel` that says which it is not.
     func header() throws(MachineError) -> GElf_Ehdr {
-        guard elf_kind(elf) == ELF_K_ELF else { throw invalid("not an ELF file") }
         let elfClass = gelf_getclass(elf)
-        guard elfClass != ELFCLASS32 else { throw invalid("a 32-bit ELF; the machine enters kernels in 64-bit mode") }
         var header = GElf_Ehdr()
-        guard elfClass == ELFCLASS64, gelf_getehdr(elf, &header) != nil else {
+        guard elfClass == ELFCLASS64 || elfClass == ELFCLASS32, gelf_getehdr(elf, &header) != nil else {
             throw invalid("its ELF header is corrupt")
         }
         guard header.e_ident.5 == UInt8(ELFDATA2LSB) else { throw invalid("a big-endian ELF") }
-        guard header.e_machine == UInt16(EM_X86_64) else {
-            throw invalid("ELF machine \(header.e_machine), not x86-64 (62)")
+        guard header.e_machine == UInt16(EM_X86_64) || (header.e_machine == UInt16(EM_386) && !is64Bit) else {
+            throw invalid("ELF machine \(header.e_machine), not x86-64 (62) or i386 (3)")
         }
         guard header.e_type == UInt16(ET_EXEC) else {
             throw invalid("ELF type \(header.e_type), not an executable (2); link it statically and without PIE")
@@ -49,20 +52,13 @@ struct ElfReader {
             guard header.p_offset <= UInt64(fileBytes), header.p_filesz <= UInt64(fileBytes) - header.p_offset else {
                 throw invalid("segment \(index) reaches past the end of the file (truncated?)")
             }
-            let limit = BootLayout.lowMemoryLimit
-            guard header.p_paddr >= BootLayout.bootAreaEnd, header.p_paddr < limit,
-                header.p_memsz <= limit - header.p_paddr
-            else {
-                throw invalid(
-                    "segment \(index) loads at 0x\(String(header.p_paddr, radix: 16)), outside"
-                        + " [0x\(String(BootLayout.bootAreaEnd, radix: 16)), 0x\(String(limit, radix: 16)))")
-            }
-            segments.append(
-                KernelImage.Segment(
-                    physicalAddress: GuestPhysicalAddress(header.p_paddr),
-                    virtualAddress: GuestVirtualAddress(header.p_vaddr),
-                    fileRange: Int(header.p_offset)..<Int(header.p_offset + header.p_filesz),
-                    memorySize: header.p_memsz))
+            let segment = KernelImage.Segment(
+                physicalAddress: GuestPhysicalAddress(header.p_paddr),
+                virtualAddress: GuestVirtualAddress(header.p_vaddr),
+                fileRange: Int(header.p_offset)..<Int(header.p_offset + header.p_filesz),
+                memorySize: header.p_memsz)
+            guard segment.isLoadable else { throw invalid("segment \(index) \(segment.misplacement)") }
+            segments.append(segment)
         }
         guard !segments.isEmpty else { throw invalid("nothing in it is to be loaded (no PT_LOAD segment)") }
         let ordered = segments.sorted { $0.physicalAddress < $1.physicalAddress }
@@ -74,7 +70,14 @@ struct ElfReader {
     }
 
     /// Value of the note XEN_ELFNOTE_PHYS32_ENTRY (18) of owner "Xen" (xen/include/public/elfnote.h), 4 or 8 bytes wide.
-    func pvhEntry() -> UInt32? {
+    func pvhEntry() -> UInt32? { note("Xen", type: 18) }
+
+    /// Whether the file asks for the vbench boot protocol: note 1 of owner "vbench".
+    func hasVBenchNote() -> Bool { note("vbench", type: 1) != nil }
+
+    /// The first 32 bits of a note's value, which is 4 or 8 bytes wide.
+    private func note(_ owner: String, type: UInt32) -> UInt32? {
+        let name = Array(owner.utf8) + [0]
         var count = 0
         guard elf_getphdrnum(elf, &count) == 0 else { return nil }
         for index in 0..<count {
@@ -94,8 +97,8 @@ struct ElfReader {
                 guard next > offset else { break }
                 offset = next
                 let bytes = UnsafeRawBufferPointer(start: contents, count: data.pointee.d_size)
-                guard note.n_type == 18, note.n_namesz == 4, nameOffset + 4 <= bytes.count,
-                    bytes[nameOffset..<nameOffset + 4].elementsEqual("Xen\0".utf8),
+                guard note.n_type == type, Int(note.n_namesz) == name.count, nameOffset + name.count <= bytes.count,
+                    bytes[nameOffset..<nameOffset + name.count].elementsEqual(name),
                     note.n_descsz == 4 || note.n_descsz == 8, valueOffset + Int(note.n_descsz) <= bytes.count
                 else { continue }
                 return UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: valueOffset, as: UInt32.self))

@@ -2,7 +2,8 @@ import CElf
 import Glibc
 import GuestInterface
 
-/// A bootable kernel: a static 64-bit x86 ELF executable, checked and ready to be copied into guest memory.
+/// A bootable kernel, checked and ready to be copied into guest memory: a static ELF executable for x86-64 or i386, or any file
+/// whose multiboot header says where to load it.
 ///
 /// The file may be hostile: every offset and size is checked before it is used, and libelf only ever sees a private
 /// copy of the bytes.
@@ -17,6 +18,34 @@ public struct KernelImage: Sendable {
         public var fileRange: Range<Int>
         /// Bytes in memory; what the file does not give is zero.
         public var memorySize: UInt64
+
+        /// Above the boot structures and below the device hole.
+        var isLoadable: Bool {
+            let start = physicalAddress.rawValue
+            return start >= BootLayout.bootAreaEnd && start < BootLayout.lowMemoryLimit
+                && memorySize <= BootLayout.lowMemoryLimit - start
+        }
+
+        var misplacement: String {
+            "loads at 0x\(String(physicalAddress.rawValue, radix: 16)), outside"
+                + " [0x\(String(BootLayout.bootAreaEnd, radix: 16)),"
+                + " 0x\(String(BootLayout.lowMemoryLimit, radix: 16)))"
+        }
+
+        func contains(_ address: UInt64) -> Bool {
+            address >= physicalAddress.rawValue && address - physicalAddress.rawValue < memorySize
+        }
+    }
+
+    /// What is loaded for one boot protocol, and where it is entered.
+    public struct LoadPlan: Sendable, Equatable {
+        public var segments: [Segment]
+        public var entry: GuestPhysicalAddress
+
+        /// First guest-physical address above all segments.
+        public var endAddress: GuestPhysicalAddress {
+            segments.map { $0.physicalAddress + $0.memorySize }.max() ?? GuestPhysicalAddress(0)
+        }
     }
 
     public let path: String
@@ -24,11 +53,16 @@ public struct KernelImage: Sendable {
     public let bytes: [UInt8]
     /// In file order; memory ranges do not overlap and lie in [BootLayout.bootAreaEnd, BootLayout.lowMemoryLimit).
     public let segments: [Segment]
-    /// e_entry: the physical address of the 64-bit entry point.
+    /// e_entry: a physical address, that of the 64-bit entry point where the file is a 64-bit ELF.
     public let entry: GuestPhysicalAddress
     /// Entry point of the PVH boot protocol, where the image has the Xen PHYS32_ENTRY note.
     public let pvhEntry: UInt32?
     private let lazySymbols: LazySymbolTable
+    /// What the file asks of a multiboot loader.
+    public let multiboot: MultibootHeader?
+    /// A 64-bit ELF.
+    private let is64Bit: Bool
+    private let asksForVBenchProtocol: Bool
 
     /// No kernel of ours comes near it; keeps a wrong path (a disk image) from being read whole.
     public static let maximumFileBytes = 256 << 20
@@ -49,36 +83,88 @@ public struct KernelImage: Sendable {
         bytes.withUnsafeBytes { source in
             UnsafeMutableRawBufferPointer(copy).copyMemory(from: source)
         }
-        guard bytes.count >= 64, let elf = elf_memory(copy.baseAddress, bytes.count) else {
-            throw .invalidKernel(path: path, reason: "not an ELF file")
+        let multiboot = MultibootHeader(in: bytes)
+        self.path = path
+        self.bytes = bytes
+        self.multiboot = multiboot
+        guard let elf = bytes.count >= 52 ? elf_memory(copy.baseAddress, bytes.count) : nil else {
+            throw .invalidKernel(path: path, reason: "neither an ELF file nor one with a multiboot header")
         }
         defer { elf_end(elf) }
         let reader = ElfReader(elf: elf, path: path, fileBytes: bytes.count)
-        let header = try reader.header()
-        let segments = try reader.segments()
-        guard
-            segments.contains(where: {
-                header.e_entry >= $0.physicalAddress.rawValue
-                    && header.e_entry - $0.physicalAddress.rawValue < $0.memorySize
-            })
-        else {
-            throw .invalidKernel(
-                path: path,
-                reason: "its entry point 0x\(String(header.e_entry, radix: 16)) is in none of its loaded segments"
-                    + " (e_entry must be a physical address)")
+        guard reader.isElf else {
+            guard let multiboot, multiboot.hasAddresses else {
+                throw .invalidKernel(
+                    path: path, reason: "not an ELF file, and without a multiboot header that says where to load it")
+            }
+            segments = []
+            entry = GuestPhysicalAddress(UInt64(multiboot.entry))
+            pvhEntry = nil
+            is64Bit = false
+            asksForVBenchProtocol = false
+            lazySymbols = LazySymbolTable(path: path, bytes: bytes)
+            _ = try plan(for: .multiboot)
+            return
         }
-        self.path = path
-        self.bytes = bytes
-        self.segments = segments
+        let header = try reader.header()
+        segments = try reader.segments()
         entry = GuestPhysicalAddress(header.e_entry)
         pvhEntry = reader.pvhEntry()
+        is64Bit = reader.is64Bit
+        asksForVBenchProtocol = reader.hasVBenchNote()
         lazySymbols = LazySymbolTable(path: path, bytes: bytes)
+        _ = try plan(for: preferredProtocol)
     }
 
     /// First guest-physical address above all segments.
-    public var endAddress: GuestPhysicalAddress {
-        segments.map { $0.physicalAddress + $0.memorySize }.max() ?? GuestPhysicalAddress(0)
+    public var endAddress: GuestPhysicalAddress { LoadPlan(segments: segments, entry: entry).endAddress }
+
+    /// The protocol that the file asks for: vbench's by its note, PVH by Xen's, multiboot by its header; else vbench's.
+    public var preferredProtocol: BootProtocol {
+        if asksForVBenchProtocol { return .vbench }
+        if pvhEntry != nil { return .pvh }
+        return multiboot != nil ? .multiboot : .vbench
     }
+
+    /// What to load for this protocol. Throws `invalidKernel` when the file does not support it, or wrongly.
+    public func plan(for bootProtocol: BootProtocol) throws(MachineError) -> LoadPlan {
+        var plan = LoadPlan(segments: segments, entry: entry)
+        switch bootProtocol {
+        case .vbench:
+            guard is64Bit else {
+                throw invalid(
+                    "a 32-bit ELF; the vbench protocol enters kernels in 64-bit mode"
+                        + (pvhEntry == nil && multiboot == nil
+                            ? ", and it has no PVH note and no multiboot header" : ""))
+            }
+        case .pvh:
+            guard let pvhEntry else { throw invalid("it has no PVH entry point (no Xen note 18)") }
+            plan.entry = GuestPhysicalAddress(UInt64(pvhEntry))
+        case .multiboot:
+            guard let multiboot else { throw invalid("it has no multiboot header in its first 8 KiB") }
+            guard multiboot.unknownRequirements == 0 else {
+                let bits = String(multiboot.unknownRequirements, radix: 16)
+                throw invalid("its multiboot header has requirements that are not known (flags 0x\(bits))")
+            }
+            if multiboot.hasAddresses {
+                let segment: Segment
+                do throws(MultibootHeader.Reason) {
+                    segment = try multiboot.segment(fileBytes: bytes.count)
+                } catch { throw invalid(error.text) }
+                guard segment.isLoadable else { throw invalid("its multiboot header \(segment.misplacement)") }
+                plan = LoadPlan(
+                    segments: [segment], entry: GuestPhysicalAddress(UInt64(multiboot.entry)))
+            }
+        }
+        guard plan.segments.contains(where: { $0.contains(plan.entry.rawValue) }) else {
+            throw invalid(
+                "its entry point 0x\(String(plan.entry.rawValue, radix: 16)) is in none of its loaded segments"
+                    + " (it must be a physical address)")
+        }
+        return plan
+    }
+
+    private func invalid(_ reason: String) -> MachineError { .invalidKernel(path: path, reason: reason) }
 
     public var symbols: SymbolTable { lazySymbols.value }
 

@@ -1,9 +1,18 @@
 /// One machine and what it boots.
 public struct MachineConfiguration: Sendable {
     public var kernel: KernelImage
-    /// newc cpio archive: the guest's file tree.
+    public var bootProtocol: BootProtocol
+    /// newc cpio archive: the guest's file tree. Other protocols hand it over as a module, whatever it is.
     public var initrd: [UInt8]
+    /// What a multiboot kernel is told of its module.
+    public var initrdName: String
     public var commandLine: String
+    /// A PC's interrupt controllers, timer, clock and keyboard controller; without them their ports lead nowhere.
+    public var hasPlatformDevices = false
+    /// Descriptor that the serial port receives from; nil: nothing ever comes.
+    public var consoleInput: Int32?
+    /// Serial output reaches the observer byte by byte, not by lines.
+    public var hasLiveConsole = false
     /// RAM, a multiple of 4 KiB.
     public var memoryBytes: UInt64
     /// NUMA node that RAM comes from, or nil for the local one.
@@ -14,11 +23,14 @@ public struct MachineConfiguration: Sendable {
     public var timeLimit: Double
 
     public init(
-        kernel: KernelImage, initrd: [UInt8] = [], commandLine: String = "", memoryBytes: UInt64 = 128 << 20,
-        numaNode: Int? = nil, seed: UInt64 = 1, timeLimit: Double = 60
+        kernel: KernelImage, bootProtocol: BootProtocol = .vbench, initrd: [UInt8] = [], initrdName: String = "",
+        commandLine: String = "", memoryBytes: UInt64 = 128 << 20, numaNode: Int? = nil, seed: UInt64 = 1,
+        timeLimit: Double = 60
     ) {
         self.kernel = kernel
+        self.bootProtocol = bootProtocol
         self.initrd = initrd
+        self.initrdName = initrdName
         self.commandLine = commandLine
         self.memoryBytes = memoryBytes
         self.numaNode = numaNode

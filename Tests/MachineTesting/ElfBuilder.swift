@@ -38,7 +38,6 @@ public struct ElfBuilder {
     public var entry: UInt64
     public var type: UInt16 = 2
     public var machine: UInt16 = 62
-    public var elfClass: UInt8 = 2
 
     public init(entry: UInt64, segments: [Segment]) {
         self.entry = entry
@@ -57,6 +56,28 @@ public struct ElfBuilder {
 
     public static func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
         withUnsafeBytes(of: value.littleEndian) { Array($0) }
+    }
+
+    /// The same as a 32-bit file, without symbols.
+    public var bytes32: [UInt8] {
+        let headerBytes = 52 + 32 * segments.count
+        var body: [UInt8] = []
+        var headers: [UInt8] = []
+        for segment in segments {
+            headers += Self.little(segment.type) + Self.little(UInt32(headerBytes + body.count))
+            for address in [segment.virtualAddress, segment.physicalAddress] {
+                headers += Self.little(UInt32(truncatingIfNeeded: address))
+            }
+            headers += Self.little(UInt32(segment.contents.count))
+            headers += Self.little(UInt32(segment.memorySize ?? UInt64(segment.contents.count)))
+            headers += Self.little(UInt32(7)) + Self.little(UInt32(4))
+            body += segment.contents
+        }
+        var file: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, 1, 1, 1] + [UInt8](repeating: 0, count: 9)
+        file += Self.little(type) + Self.little(machine) + Self.little(UInt32(1))
+        for word in [UInt32(truncatingIfNeeded: entry), 52, 0, 0] { file += Self.little(word) }
+        for half in [52, 32, segments.count, 40, 0, 0] { file += Self.little(UInt16(half)) }
+        return file + headers + body
     }
 
     public var bytes: [UInt8] {
@@ -87,7 +108,7 @@ public struct ElfBuilder {
         body += section(type: 2, offset: symbolOffset, size: symbolTable.count, link: 2, entrySize: 24)
         body += section(type: 3, offset: stringOffset, size: strings.count, link: 0, entrySize: 0)
 
-        var file: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, elfClass, 1, 1] + [UInt8](repeating: 0, count: 9)
+        var file: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, 2, 1, 1] + [UInt8](repeating: 0, count: 9)
         file += Self.little(type) + Self.little(machine) + Self.little(UInt32(1)) + Self.little(entry)
         file += Self.little(UInt64(64)) + Self.little(UInt64(sectionOffset)) + Self.little(UInt32(0))
         for half in [64, 56, segments.count, 64, 3, 0] { file += Self.little(UInt16(half)) }

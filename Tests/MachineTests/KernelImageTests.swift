@@ -40,8 +40,8 @@ import Testing
 
     @Test func wrongKindsAreNamed() {
         var builder = ElfBuilder(code: [0xF4])
-        builder.elfClass = 1
-        #expect(reason(builder).contains("32-bit"))
+        builder.machine = 3
+        #expect { try KernelImage(path: "k", bytes: builder.bytes32) } throws: { "\($0)".contains("32-bit") }
         builder = ElfBuilder(code: [0xF4])
         builder.machine = 183
         #expect(reason(builder).contains("not x86-64"))
@@ -105,6 +105,10 @@ import Testing
             #expect(segment.fileRange.upperBound <= bytes.count)
             #expect(UInt64(segment.fileRange.count) <= segment.memorySize)
             #expect(segment.physicalAddress.rawValue + segment.memorySize <= 3 << 30)
+        }
+        for bootProtocol in BootProtocol.allCases {
+            guard let plan = try? kernel.plan(for: bootProtocol) else { continue }
+            #expect(plan.segments.contains { $0.contains(plan.entry.rawValue) })
         }
         _ = kernel.symbol(at: 0x20_0008)
     }

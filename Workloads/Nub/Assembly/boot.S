@@ -16,6 +16,14 @@
     .align 4
     .quad PHYSICAL(start32)
 
+// The vbench boot protocol, version 1, is preferred to PVH.
+.section .note.vbench, "a", @note
+    .align 4
+    .long 7, 4, 1
+    .asciz "vbench"
+    .align 4
+    .long 1
+
 .section .text.boot, "ax"
 
 // vbench boot protocol: 64-bit mode, identity-mapped, RDI = physical address of BootInfo.

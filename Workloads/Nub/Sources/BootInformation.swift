@@ -91,11 +91,19 @@ struct BootInformation {
                 if start == BootLayout.highMemory { highMemoryEnd = end }
             }
         }
+        quirks = BootInformation.quirksFromCPUID()
         tscHertz = Clock.measureTSC()
         apicTimerHertz = 1_000_000_000
         bootTSC = cpu_rdtsc()
         randomSeed0 = 1
         return lowMemoryEnd != 0
+    }
+
+    private static func quirksFromCPUID() -> UInt64 {
+        let leaf = cpu_cpuid(BootQuirks.cpuidLeaf, 0)
+        let signature = BootQuirks.cpuidSignature
+        guard leaf.ebx == signature.ebx, leaf.ecx == signature.ecx, leaf.edx == signature.edx else { return 0 }
+        return UInt64(leaf.eax)
     }
 }
 
