@@ -14,7 +14,10 @@ struct GuestDiagnosis {
             return
         }
         let walk = GuestPageWalk(memory: memory, root: sregs.cr3)
-        let isPaged = sregs.cr0 & 1 << 31 != 0 && sregs.efer & 1 << 10 != 0
+        // Code can be read where the tables have four levels, and where there are none.
+        let isPaged = sregs.cr0 & 1 << 31 != 0
+        let isLong = sregs.efer & 1 << 10 != 0
+        let linear = sregs.cs.l != 0 && isLong ? regs.rip : (sregs.cs.base &+ regs.rip) & 0xFFFF_FFFF
         var lines = Self.registers(regs, sregs)
         if vcpu.isHalted { lines.append("the vCPU waits in HLT, IF=\(regs.rflags >> 9 & 1)") }
         var events = kvm_vcpu_events()
@@ -24,11 +27,14 @@ struct GuestDiagnosis {
             lines.append("exception \(events.exception.nr) was being delivered\(code)")
         }
         lines.append("at \(kernel.describe(regs.rip)), ring \(sregs.cs.selector & 3):")
-        if isPaged {
-            lines += Self.disassembly(walk.read(regs.rip, count: 48), at: regs.rip)
+        if isPaged && isLong {
+            lines += Self.disassembly(walk.read(linear, count: 48), at: regs.rip, Self.machineMode(sregs))
             lines += Self.backtrace(from: regs, walk: walk, kernel: kernel)
+        } else if !isPaged {
+            let code = try? memory.readBytes(at: GuestPhysicalAddress(linear), count: 48)
+            lines += Self.disassembly(code ?? [], at: regs.rip, Self.machineMode(sregs))
         } else {
-            lines.append("  paging is off; no disassembly")
+            lines.append("  32-bit paging; no disassembly")
         }
         self.lines = lines
     }
@@ -51,8 +57,15 @@ struct GuestDiagnosis {
         ]
     }
 
+    /// How the CPU reads code: CS.L, CS.D, EFER.LMA and CR0.PE.
+    private static func machineMode(_ sregs: kvm_sregs) -> ZydisMachineMode {
+        if sregs.efer & 1 << 10 != 0 && sregs.cs.l != 0 { return ZYDIS_MACHINE_MODE_LONG_64 }
+        if sregs.cs.db != 0 { return ZYDIS_MACHINE_MODE_LEGACY_32 }
+        return sregs.cr0 & 1 == 0 ? ZYDIS_MACHINE_MODE_REAL_16 : ZYDIS_MACHINE_MODE_LEGACY_16
+    }
+
     /// Up to four instructions from `address` on.
-    private static func disassembly(_ code: [UInt8], at address: UInt64) -> [String] {
+    private static func disassembly(_ code: [UInt8], at address: UInt64, _ mode: ZydisMachineMode) -> [String] {
         guard !code.isEmpty else { return ["  no code is mapped there"] }
         var lines: [String] = []
         var offset = 0
@@ -60,7 +73,7 @@ struct GuestDiagnosis {
             var instruction = ZydisDisassembledInstruction()
             let status = code.withUnsafeBytes { bytes in
                 ZydisDisassembleIntel(
-                    ZYDIS_MACHINE_MODE_LONG_64, address &+ UInt64(offset), bytes.baseAddress! + offset,
+                    mode, address &+ UInt64(offset), bytes.baseAddress! + offset,
                     bytes.count - offset, &instruction)
             }
             // Bit 31 of a ZyanStatus says that it is an error (Zycore/Status.h).

@@ -24,6 +24,9 @@ public final class KVMMachine {
     public let flavour: KVMFlavour
     private let machine: VirtualMachine
     private let vcpu: VirtualCPU
+    /// Clock and keyboard controller; interrupt controllers and timer are KVM's.
+    private let platform: PlatformDevices?
+    private var serialLine = false
     private let statistics: KVMStatistics
     private let ledger = ExitLedger()
     private var ring = ExitRing()
@@ -40,9 +43,15 @@ public final class KVMMachine {
         let system = try KVMSystem()
         let flavour = KVMFlavour.detect()
         let memory = try GuestMemory(bytes: configuration.memoryBytes, numaNode: configuration.numaNode)
-        let machine = try VirtualMachine(system: system, memory: memory)
+        let machine = try VirtualMachine(
+            system: system, memory: memory, hasPlatformDevices: configuration.hasPlatformDevices)
         let vcpu = try VirtualCPU(system: system, machine: machine)
         let cpuid = try system.supportedCPUID()
+        cpuid.append(
+            kvm_cpuid_entry2(
+                function: BootQuirks.cpuidLeaf, index: 0, flags: 0, eax: UInt32(truncatingIfNeeded: flavour.quirks),
+                ebx: BootQuirks.cpuidSignature.ebx, ecx: BootQuirks.cpuidSignature.ecx,
+                edx: BootQuirks.cpuidSignature.edx, padding: (0, 0, 0)))
         try vcpu.setCPUID(
             cpuid, hasIrqchip: machine.hasIrqchip,
             hasDeadlineTimer: system.capability(KVM_CAP_TSC_DEADLINE_TIMER) > 0)
@@ -59,6 +68,9 @@ public final class KVMMachine {
         self.memory = memory
         self.machine = machine
         self.vcpu = vcpu
+        platform =
+            configuration.hasPlatformDevices
+            ? PlatformDevices(lowMemoryBytes: memory.lowBytes, tscHertz: TimestampCounter.hertz) : nil
         kick = .allocate(capacity: 1)
         kick.initialize(to: clinux_kick())
     }
@@ -93,7 +105,7 @@ public final class KVMMachine {
         started = true
         let bus: PortBus
         do {
-            bus = try PortBus(memory: memory, observer: observer)
+            bus = try PortBus(memory: memory, observer: observer, configuration, platform)
             try prepareKick()
             try beforeEntry()
         } catch {
@@ -230,8 +242,10 @@ public final class KVMMachine {
                     .init(
                         reason: UInt32(KVM_EXIT_IO), address: UInt64(io.port), data: UInt64(value), isWrite: true,
                         size: io.size, tsc: tsc))
-                if case .exit(let code) = bus.write(io.port, size: size, value: value) {
-                    return .debugExit(code: code)
+                switch bus.write(io.port, size: size, value: value) {
+                case .continue: break
+                case .exit(let code): return .debugExit(code: code)
+                case .reset: return .reset
                 }
             } else {
                 value = bus.read(io.port, size: size)
@@ -243,7 +257,15 @@ public final class KVMMachine {
             }
             data += size
         }
+        if platform != nil { setSerialLine(bus.serialInterrupt()) }
         return nil
+    }
+
+    /// The serial port's interrupt line at KVM's controllers.
+    private func setSerialLine(_ level: Bool) {
+        guard level != serialLine else { return }
+        serialLine = level
+        machine.setLine(UInt32(PortBus.serialLine), level)
     }
 
     private func recordPlain(_ run: UnsafeMutablePointer<kvm_run>, at tsc: UInt64) {
@@ -293,7 +315,9 @@ public final class KVMMachine {
 
     private func internalError(_ suberror: UInt32) -> String {
         switch Int32(bitPattern: suberror) {
-        case KVM_INTERNAL_ERROR_EMULATION: "KVM cannot emulate the instruction at RIP"
+        case KVM_INTERNAL_ERROR_EMULATION:
+            "KVM cannot emulate the instruction at RIP"
+                + (flavour.isHardwareAssisted ? "" : " (KVM flavour \(flavour.rawValue) emulates guest ring 0 in part)")
         case KVM_INTERNAL_ERROR_SIMUL_EX: "KVM reports simultaneous exceptions"
         case KVM_INTERNAL_ERROR_DELIVERY_EV: "KVM could not deliver an event to the guest"
         case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON: "KVM met an exit reason it does not know"

@@ -11,7 +11,8 @@ struct VirtualMachine: ~Copyable {
     /// Whether KVM emulates the local APIC, so that HLT and the timer need no exit to the VMM.
     let hasIrqchip: Bool
 
-    init(system: borrowing KVMSystem, memory: GuestMemory) throws(MachineError) {
+    /// - Parameter hasPlatformDevices: the guest sees an interval timer, and the timer's interrupt where PCs have it.
+    init(system: borrowing KVMSystem, memory: GuestMemory, hasPlatformDevices: Bool) throws(MachineError) {
         let raw = clinux_kvm_create_vm(system.descriptor.rawValue)
         guard raw >= 0 else { throw .last("KVM_CREATE_VM") }
         let owner = FileDescriptor(owning: raw)
@@ -21,6 +22,15 @@ struct VirtualMachine: ~Copyable {
         _ = clinux_kvm_set_tss_address(raw, 0xFEFF_D000)
         let hasIrqchip = system.capability(KVM_CAP_IRQCHIP) > 0
         guard !hasIrqchip || clinux_kvm_create_irqchip(raw) == 0 else { throw .last("KVM_CREATE_IRQCHIP") }
+        if hasPlatformDevices {
+            guard hasIrqchip, system.capability(KVM_CAP_PIT2) > 0 else {
+                throw .unavailable(
+                    reason: "this KVM emulates no interrupt controllers and interval timer",
+                    remedy: "boot by the vbench protocol, or use a KVM with KVM_CAP_IRQCHIP and KVM_CAP_PIT2")
+            }
+            guard clinux_kvm_create_pit(raw) == 0 else { throw .last("KVM_CREATE_PIT2") }
+            guard clinux_kvm_route_pc_interrupts(raw) == 0 else { throw .last("KVM_SET_GSI_ROUTING") }
+        }
         try Self.map(raw, slot: 0, at: 0, bytes: memory.lowBytes, host: memory.base)
         if memory.highBytes > 0 {
             try Self.map(
@@ -30,6 +40,9 @@ struct VirtualMachine: ~Copyable {
         self.memory = memory
         self.hasIrqchip = hasIrqchip
     }
+
+    /// Sets an ISA interrupt line.
+    func setLine(_ line: UInt32, _ level: Bool) { _ = clinux_kvm_irq_line(descriptor.rawValue, line, level ? 1 : 0) }
 
     private static func map(
         _ vm: Int32, slot: UInt32, at address: UInt64, bytes: UInt64, host: UnsafeMutableRawPointer

@@ -1,6 +1,6 @@
-/// A local APIC in x2APIC mode, as a VMM without an in-kernel one presents it (Intel SDM vol. 3, chapter 11).
+/// A local APIC in x2APIC or xAPIC mode, as a VMM without an in-kernel one presents it (Intel SDM vol. 3, chapter 11).
 ///
-/// One vCPU; no external interrupts, so: timer (one-shot and periodic), self-IPI, task priority, EOI. Times are TSC ticks of the
+/// One vCPU: timer (one-shot and periodic), self-IPI, interrupts of an I/O APIC, task priority, EOI; 8259s at LINT0. Times are TSC ticks of the
 /// host, and the timer's input clock is `inputHertz`.
 public struct LocalAPIC: Sendable {
     /// Input clock of the timer in Hz, before the divider; KVM's value, so that kernels see the same on both VMMs.
@@ -24,17 +24,60 @@ public struct LocalAPIC: Sendable {
     /// - Parameter tscHertz: frequency of the TSC that `now` arguments come from.
     public init(tscHertz: UInt64) { self.tscHertz = tscHertz }
 
-    /// IA32_APIC_BASE: enabled, x2APIC, bootstrap processor, at the architectural address.
-    public static let baseRegister: UInt64 = 0xFEE0_0000 | 1 << 11 | 1 << 10 | 1 << 8
+    /// The architectural address of its registers; they cannot be moved.
+    public static let address: UInt64 = 0xFEE0_0000
+    public static let bytes: UInt64 = 0x1000
+    private static let enabled: UInt64 = 1 << 11
+    private static let x2APIC: UInt64 = 1 << 10
+    private static let bootstrap: UInt64 = 1 << 8
+
+    /// IA32_APIC_BASE (Intel SDM vol. 3, 11.4.3).
+    public private(set) var baseRegister =
+        LocalAPIC.address | LocalAPIC.enabled | LocalAPIC.x2APIC | LocalAPIC.bootstrap
+
+    public var isInX2APICMode: Bool { baseRegister & Self.x2APIC != 0 }
+
+    /// Starts in xAPIC mode, as after a reset.
+    public mutating func startInXAPICMode() { baseRegister &= ~Self.x2APIC }
+
+    /// Writes IA32_APIC_BASE. False: a transition that is not allowed, or another address (#GP).
+    public mutating func writeBase(_ value: UInt64) -> Bool {
+        guard value & ~(Self.enabled | Self.x2APIC) == Self.address | Self.bootstrap else { return false }
+        let mode = value & (Self.enabled | Self.x2APIC)
+        // x2APIC only when enabled; from it only to disabled (Intel SDM vol. 3, 11.12.5).
+        guard mode != Self.x2APIC else { return false }
+        if isInX2APICMode && mode == Self.enabled { return false }
+        baseRegister = value
+        return true
+    }
 
     // MARK: Interrupts
 
     /// Highest-priority interrupt that may be delivered now, or nil.
     public var deliverable: UInt8? {
-        guard spurious & 1 << 8 != 0, let vector = Self.highest(requested) else { return nil }
+        guard spurious & 1 << 8 != 0, baseRegister & Self.enabled != 0, let vector = Self.highest(requested) else {
+            return nil
+        }
         let servicing = Self.highest(inService).map { UInt32($0) & 0xF0 } ?? 0
         return UInt32(vector) & 0xF0 > max(servicing, taskPriority & 0xF0) ? vector : nil
     }
+
+    /// An interrupt from outside.
+    public mutating func request(_ vector: UInt8) { Self.set(&requested, vector, true) }
+
+    /// Whether interrupts of the 8259s get through: LINT0 takes them, or there is no APIC in their way (as in KVM's).
+    public var acceptsExternalInterrupts: Bool {
+        guard baseRegister & Self.enabled != 0 else { return true }
+        let entry = localEntries[Self.lint0] ?? Self.externalInterrupt
+        return entry & 1 << 16 == 0 && entry & 0x700 == Self.externalInterrupt
+    }
+
+    private static let lint0: UInt32 = 0x35
+    /// Delivery mode ExtINT: what firmware leaves in LINT0, and this machine starts with.
+    private static let externalInterrupt: UInt32 = 0x700
+
+    /// The interrupt that an EOI would end.
+    public var highestInService: UInt8? { Self.highest(inService) }
 
     /// The interrupt is being delivered: from request to service.
     public mutating func acknowledge(_ vector: UInt8) {
@@ -79,7 +122,8 @@ public struct LocalAPIC: Sendable {
         case 0x18...0x1F: return 0
         case 0x20...0x27: return Self.word(requested, index - 0x20)
         case 0x28: return 0
-        case 0x2F, 0x33...0x37: return UInt64(localEntries[index] ?? 1 << 16)
+        case 0x2F, 0x33...0x37:
+            return UInt64(localEntries[index] ?? (index == Self.lint0 ? Self.externalInterrupt : 1 << 16))
         case 0x30: return 0
         case 0x32: return UInt64(timerEntry)
         case 0x38: return UInt64(initialCount)
@@ -121,6 +165,38 @@ public struct LocalAPIC: Sendable {
         }
         return true
     }
+
+    // MARK: xAPIC memory (Intel SDM vol. 3, table 11-1)
+
+    /// Reads the 32-bit register at `offset` of the register page; what is no register reads as zero.
+    public func readMemory(_ offset: UInt64, now: UInt64) -> UInt32 {
+        switch offset {
+        case 0x0D0: logicalDestination
+        case 0x0E0: destinationFormat
+        case 0x310: commandHigh
+        default: UInt32(truncatingIfNeeded: read(UInt32(offset >> 4), now: now) ?? 0)
+        }
+    }
+
+    /// Writes a register; other offsets are ignored.
+    public mutating func writeMemory(_ offset: UInt64, _ value: UInt32, now: UInt64) {
+        switch offset {
+        case 0x0D0: logicalDestination = value & 0xFF00_0000
+        case 0x0E0: destinationFormat = value | 0x0FFF_FFFF
+        case 0x310: commandHigh = value & 0xFF00_0000
+        // Any value ends an interrupt, and clears the error status.
+        case 0x0B0: _ = write(0x0B, 0, now: now)
+        case 0x280: break
+        case 0x300: _ = write(0x30, UInt64(commandHigh >> 24) << 32 | UInt64(value), now: now)
+        // Self-IPI is x2APIC's.
+        case 0x3F0: break
+        default: _ = write(UInt32(offset >> 4), UInt64(value), now: now)
+        }
+    }
+
+    private var logicalDestination: UInt32 = 0
+    private var destinationFormat: UInt32 = .max
+    private var commandHigh: UInt32 = 0
 
     /// 0b000 divides by 2, …, 0b110 by 128, 0b111 by 1.
     private var divider: UInt64 {

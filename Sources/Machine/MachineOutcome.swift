@@ -4,6 +4,8 @@ public enum MachineEnd: Equatable, Sendable {
     case debugExit(code: UInt32)
     /// A fault while delivering a double fault, or another shutdown of the vCPU.
     case tripleFault
+    /// The guest reset its machine: keyboard controller, port 0x92 or port 0xCF9.
+    case reset
     /// HLT that no interrupt can end.
     case halted
     /// The time limit passed.

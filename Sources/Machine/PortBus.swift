@@ -7,6 +7,8 @@ public enum PortAction: Equatable, Sendable {
     case `continue`
     /// The guest ended the machine through the debug-exit port.
     case exit(code: UInt32)
+    /// The guest reset its machine.
+    case reset
 }
 
 /// The I/O ports of the machine, the same for both VMMs.
@@ -16,7 +18,8 @@ public enum PortAction: Equatable, Sendable {
 public final class PortBus {
     private let observer: TimedObserver
     private let mailbox: Mailbox
-    private var serial = SerialConsole()
+    private let platform: PlatformDevices?
+    private var serial: SerialConsole
     private var speakerStatus: UInt8 = 0
 
     /// Accesses to ports with nothing behind them.
@@ -29,9 +32,21 @@ public final class PortBus {
     /// Records the guest says it had to drop for want of space.
     public var droppedRecords: UInt32 { mailbox.dropped }
 
-    /// Ports of a machine whose mailbox is where `BootLoader` puts it. Throws `badGuestAddress` when RAM ends below it.
-    public init(memory: GuestMemory, observer: any MachineObserver) throws(MachineError) {
+    /// Ports of a machine whose mailbox is where `BootLoader` puts it.
+    ///
+    /// - Parameters:
+    ///   - configuration: decides what the serial port receives, and whether output goes to the observer byte by byte.
+    ///   - platform: a PC's other devices; nil: nothing is there, and kernels find that out.
+    /// - Throws: `badGuestAddress` when RAM ends below the mailbox.
+    public init(
+        memory: GuestMemory, observer: any MachineObserver, _ configuration: MachineConfiguration? = nil,
+        _ platform: PlatformDevices? = nil
+    ) throws(MachineError) {
         self.observer = TimedObserver(observer)
+        self.platform = platform
+        serial = SerialConsole(
+            input: configuration?.consoleInput.map { ConsoleInput(descriptor: $0) },
+            isLive: configuration?.hasLiveConsole ?? false)
         mailbox = try Mailbox(
             memory: memory, address: GuestPhysicalAddress(BootLayout.mailbox), bytes: BootLayout.mailboxBytes)
     }
@@ -48,7 +63,11 @@ public final class PortBus {
         default:
             // Byte devices behind a wider access see one byte a port, as on an 8-bit bus.
             for index in 0..<size {
-                writeByte(port &+ UInt16(index), UInt8(truncatingIfNeeded: value >> UInt32(8 * index)))
+                let byte = UInt8(truncatingIfNeeded: value >> UInt32(8 * index))
+                if writeByte(port &+ UInt16(index), byte) {
+                    finish()
+                    return .reset
+                }
             }
             return .continue
         }
@@ -66,7 +85,9 @@ public final class PortBus {
     /// The byte that the port gives until the VMM itself changes something, where reading does nothing else. Nil: not so.
     public func steadyValue(of port: UInt16) -> UInt8? {
         switch port {
-        case Port.postCode, Port.serial + 5, Port.serial + 6: readByte(port)
+        case Port.postCode, Port.serial + 6: readByte(port)
+        // The line status tells of received bytes.
+        case Port.serial + 5: serial.canReceive ? nil : readByte(port)
         default: nil
         }
     }
@@ -86,18 +107,37 @@ public final class PortBus {
         }
     }
 
-    private func writeByte(_ port: UInt16, _ value: UInt8) {
+    /// COM1's interrupt line is ISA line 4.
+    public static let serialLine = 4
+
+    /// The level of the serial port's interrupt line now.
+    public func serialInterrupt() -> Bool { serial.interruptLine }
+
+    /// Returns true when the guest resets its machine.
+    private func writeByte(_ port: UInt16, _ value: UInt8) -> Bool {
+        if let platform, let kind = PlatformDevices.kind(of: port) {
+            return platform.write(port, kind, value, now: TimestampCounter.now())
+        }
         switch port {
-        case Port.serial...(Port.serial + 7): serial.write(port - Port.serial, value, to: observer)
+        case Port.serial...(Port.serial + 7):
+            serial.write(port - Port.serial, value, to: observer)
+            platform?.setLine(Self.serialLine, serial.interruptLine)
         // POST code, interrupt controllers, timer, speaker, real-time clock: kernels probe them; nothing is there.
         case Port.postCode, 0x20, 0x21, 0xA0, 0xA1, 0x40...0x43, 0x61, 0x70, 0x71: break
         default: unknownAccesses &+= 1
         }
+        return false
     }
 
     private func readByte(_ port: UInt16) -> UInt8 {
+        if let platform, let kind = PlatformDevices.kind(of: port) {
+            return platform.read(port, kind, now: TimestampCounter.now())
+        }
         switch port {
-        case Port.serial...(Port.serial + 7): return serial.read(port - Port.serial)
+        case Port.serial...(Port.serial + 7):
+            let value = serial.read(port - Port.serial)
+            platform?.setLine(Self.serialLine, serial.interruptLine)
+            return value
         case Port.postCode: return 0xFF
         case 0x21, 0xA1: return 0xFF  // every line masked
         case 0x20, 0xA0, 0x40...0x43, 0x70, 0x71: return 0

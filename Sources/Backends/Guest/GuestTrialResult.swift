@@ -42,6 +42,7 @@ struct GuestTrialResult {
         case .debugExit(DebugExitCode.panic): failed(.guestPanic, panicMessage)
         case .debugExit(DebugExitCode.cannotStart): failed(.invalid, cannotStartMessage)
         case .debugExit(let code): failed(.guestPanic, "the guest ended itself with the unknown code \(code)")
+        case .reset: failed(.guestPanic, "the guest reset its machine\(ofPanic)")
         case .tripleFault: failed(.tripleFault, "the guest's CPU shut down (triple fault)\(ofPanic)")
         case .halted: failed(.guestPanic, "the guest halted with nothing that could wake it\(ofPanic)")
         case .timeout:

@@ -20,6 +20,41 @@ static inline int clinux_kvm_check_extension(int fd, int capability) {
 
 // VM
 static inline int clinux_kvm_create_irqchip(int vm) { return ioctl(vm, KVM_CREATE_IRQCHIP, 0); }
+/// An 8254 that answers at port 0x61 too (api.rst 4.71).
+static inline int clinux_kvm_create_pit(int vm) {
+    struct kvm_pit_config config = {.flags = KVM_PIT_SPEAKER_DUMMY};
+    return ioctl(vm, KVM_CREATE_PIT2, &config);
+}
+/// ISA lines to both controllers, the timer's (line 0) to pin 2 of the I/O APIC, the other pins to themselves.
+static inline int clinux_kvm_route_pc_interrupts(int vm) {
+    // A header and room for both controllers' inputs.
+    unsigned char table[sizeof(struct kvm_irq_routing) + (16 + 24) * sizeof(struct kvm_irq_routing_entry)]
+        __attribute__((aligned(8))) = {0};
+    struct kvm_irq_routing *routing = (struct kvm_irq_routing *)table;
+    unsigned count = 0;
+    for (unsigned line = 0; line < 16; line++) {
+        if (line == 2) continue; // the cascade
+        struct kvm_irq_routing_entry *entry = &routing->entries[count++];
+        entry->gsi = line;
+        entry->type = KVM_IRQ_ROUTING_IRQCHIP;
+        entry->u.irqchip.irqchip = line < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+        entry->u.irqchip.pin = line & 7;
+    }
+    for (unsigned line = 0; line < 24; line++) {
+        if (line == 2) continue;
+        struct kvm_irq_routing_entry *entry = &routing->entries[count++];
+        entry->gsi = line;
+        entry->type = KVM_IRQ_ROUTING_IRQCHIP;
+        entry->u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
+        entry->u.irqchip.pin = line == 0 ? 2 : line;
+    }
+    routing->nr = count;
+    return ioctl(vm, KVM_SET_GSI_ROUTING, routing);
+}
+static inline int clinux_kvm_irq_line(int vm, unsigned line, unsigned level) {
+    struct kvm_irq_level irq = {.irq = line, .level = level};
+    return ioctl(vm, KVM_IRQ_LINE, &irq);
+}
 static inline int clinux_kvm_set_tss_address(int vm, unsigned long address) {
     return ioctl(vm, KVM_SET_TSS_ADDR, address);
 }
