@@ -2,6 +2,9 @@ import Machine
 
 /// Loads of segment registers: from descriptors in protected mode, by shifting in real mode (Intel SDM vol. 3, 5.4 to 5.8).
 extension Interpreter {
+    /// The descriptor of a selector, nil where its table has none or is not mapped.
+    public func descriptorIfPresent(_ selector: UInt16) -> UInt64? { try? descriptor(selector).value }
+
     /// The 8-byte descriptor of a selector. Throws #GP(selector) beyond its table.
     func descriptor(_ selector: UInt16) throws(Interruption) -> (address: UInt64, value: UInt64) {
         let isLocal = selector & 4 != 0

@@ -24,11 +24,14 @@ extension SoftwareMachine {
     /// Delivers a pending interrupt if the guest takes one now. True: it was.
     @discardableResult
     func deliverPendingInterrupt() throws(MachineStop) -> Bool {
-        guard cpu.interruptsEnabled, !cpu.interruptShadow, let vector = cpu.apic.deliverable else {
+        guard cpu.interruptsEnabled, !cpu.interruptShadow, let vector = cpu.acknowledgeInterrupt() else {
             return false
         }
-        cpu.apic.acknowledge(vector)
         interruptsDelivered &+= 1
+        if legacy.isActive {
+            try interruptLegacy(vector)
+            return true
+        }
         do throws(GuestException) {
             try enterGate(vector, errorCode: nil, returnTo: cpu.rip)
         } catch {

@@ -1,7 +1,8 @@
 import CZydis
 import Machine
 
-/// Far CALL, JMP and RET, and IRET with 16- and 32-bit operands, between 64-bit code segments.
+/// Far CALL, JMP and RET, and IRET with 16- and 32-bit operands, between 64-bit code segments. Those of ring 0 to 16- and 32-bit
+/// code are the interpreter's.
 extension SoftwareMachine {
     /// CALL and JMP through a far pointer in memory (Intel SDM vol. 2, CALL, "far calls in 64-bit mode").
     func emulateFarBranch(_ info: ZydisDecodedInstruction, isCall: Bool, next: UInt64) throws(GuestException) {
@@ -27,7 +28,11 @@ extension SoftwareMachine {
         guard isAllowed else { throw fault }
         guard found.isPresent else { throw Self.selectorFault(GuestException.segmentNotPresent, selector) }
         guard found.isLong else {
-            pendingStop = .unsupported("compatibility-mode (32-bit) code")
+            if cpu.privilege == 0 {
+                try interpretInstruction()
+            } else {
+                pendingStop = .unsupported("ring-3 compatibility-mode (32-bit) code")
+            }
             return
         }
         guard AddressMap.isCanonical(offset) else { throw .protection }
@@ -51,6 +56,7 @@ extension SoftwareMachine {
         let rip = try stackSlot(0, bytes: Int(bytes))
         let selector = UInt16(truncatingIfNeeded: try stackSlot(bytes, bytes: Int(bytes)))
         let level = UInt8(selector & 3)
+        if try leavesLongMode(selector) { return try interpretInstruction() }
         try checkReturn(rip, selector)
         if level == cpu.privilege {
             cpu[GPR.rsp] &+= 2 * bytes &+ released
@@ -78,6 +84,7 @@ extension SoftwareMachine {
         let stack = try stackSlot(3 * bytes, bytes: size)
         let stackSelector = UInt16(truncatingIfNeeded: try stackSlot(4 * bytes, bytes: size))
         let level = UInt8(selector & 3)
+        if try leavesLongMode(selector) { return try interpretInstruction() }
         try checkReturn(rip, selector)
         try checkReturnStack(stackSelector, level)
         setFlags(flags, bits: size == 2 ? 16 : 64)
@@ -89,6 +96,14 @@ extension SoftwareMachine {
         enterPrivilege(level)
     }
 
+    /// Whether a return within ring 0 is one to compatibility mode.
+    private func leavesLongMode(_ selector: UInt16) throws(GuestException) -> Bool {
+        guard cpu.privilege == 0, selector & 3 == 0, selector != 0, let found = try descriptor(selector) else {
+            return false
+        }
+        return found.isCode && !found.isLong
+    }
+
     /// Code that is returned to: the same or a lower privilege, 64-bit, at a canonical address.
     private func checkReturn(_ rip: UInt64, _ selector: UInt16) throws(GuestException) {
         guard selector & ~3 != 0 else { throw .protection }
@@ -98,7 +113,7 @@ extension SoftwareMachine {
             found.isConforming ? found.privilege <= level : found.privilege == level
         else { throw fault }
         guard found.isPresent else { throw Self.selectorFault(GuestException.segmentNotPresent, selector) }
-        if !found.isLong { pendingStop = .unsupported("compatibility-mode (32-bit) code") }
+        if !found.isLong { pendingStop = .unsupported("ring-3 compatibility-mode (32-bit) code") }
         if level == 1 || level == 2 { pendingStop = .unsupported("rings 1 and 2") }
         guard AddressMap.isCanonical(rip) else { throw .protection }
     }

@@ -16,14 +16,15 @@ extension SoftwareMachine {
         }
     }
 
+    /// VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
+    static let offeredCR4: UInt64 = 0x7FF | 1 << 16 | 1 << 18
+
     func writeControlRegister(_ number: UInt8, _ value: UInt64) throws(GuestException) {
         switch number {
         case 0:
             guard value >> 32 == 0, value & 1 << 31 == 0 || value & 1 != 0 else { throw .protection }
-            guard value & 1 << 31 != 0 else {
-                pendingStop = .unsupported("leaving 64-bit mode (CR0.PG cleared)")
-                return
-            }
+            // 64-bit code cannot clear CR0.PG (Intel SDM vol. 3, 9.8.5.4); compatibility-mode code is the interpreter's.
+            guard value & 1 << 31 != 0 else { throw .protection }
             if value & (1 << 2 | 1 << 3) != 0 {
                 pendingStop = .unsupported("CR0.EM and CR0.TS (lazy FPU switching)")
                 return
@@ -39,9 +40,7 @@ extension SoftwareMachine {
                 root: value & PageTableEntry.addressMask, inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
             dropTranslations(all: false)
         case 4:
-            // VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
-            let offered: UInt64 = 0x7FF | 1 << 16 | 1 << 18
-            guard value & ~offered == 0, value & 1 << 5 != 0 else { throw .protection }
+            guard value & ~Self.offeredCR4 == 0, value & 1 << 5 != 0 else { throw .protection }
             if value & 1 << 2 != 0 {
                 pendingStop = .unsupported("CR4.TSD (RDTSC is never trapped)")
                 return
@@ -83,7 +82,7 @@ extension SoftwareMachine {
     func readMSR(_ number: UInt32) throws(GuestException) -> UInt64 {
         switch number {
         case 0x10: return TimestampCounter.now()
-        case 0x1B: return LocalAPIC.baseRegister
+        case 0x1B: return cpu.apic.baseRegister
         case 0x8B: return 0
         case 0xFE: return 0
         case 0x174: return cpu.sysenter.0
@@ -92,7 +91,9 @@ extension SoftwareMachine {
         case 0x1A0: return 1
         case 0x277: return cpu.pageAttributes
         case 0x800...0x83F:
-            guard let value = cpu.apic.read(number - 0x800, now: TimestampCounter.now()) else {
+            guard cpu.apic.isInX2APICMode,
+                let value = cpu.apic.read(number - 0x800, now: TimestampCounter.now())
+            else {
                 throw .protection
             }
             return value
@@ -112,17 +113,14 @@ extension SoftwareMachine {
     func writeMSR(_ number: UInt32, _ value: UInt64) throws(GuestException) {
         switch number {
         case 0x1B:
-            guard value == LocalAPIC.baseRegister else { throw .protection }
+            guard cpu.apic.writeBase(value) else { throw .protection }
         case 0x8B: break
         case 0x174: cpu.sysenter.0 = value
         case 0x175: cpu.sysenter.1 = value
         case 0x176: cpu.sysenter.2 = value
         case 0x277: cpu.pageAttributes = value
         case 0x800...0x83F:
-            guard cpu.apic.write(number - 0x800, value, now: TimestampCounter.now()) else {
-                throw .protection
-            }
-            timerChanged = true
+            guard cpu.apic.isInX2APICMode, writeAPIC(number - 0x800, value) else { throw .protection }
         case 0xC000_0080:
             // SCE, LME, LMA (read-only), NXE
             guard value & ~0xD01 == 0 else { throw .protection }

@@ -28,6 +28,8 @@ public final class SoftwareMachine {
     var exceptionsBeforeStep: UInt64 = 0
     /// Exceptions and interrupts the guest has been given.
     var exceptionsEntered: UInt64 = 0
+    /// Runs the guest outside 64-bit mode.
+    let legacy: LegacyExecution
     private let configuration: MachineConfiguration
     let tscHertz: UInt64
     let ledger = ExitLedger()
@@ -99,9 +101,13 @@ public final class SoftwareMachine {
         let boot = try BootLoader.load(
             configuration, into: memory, tscHertz: tscHertz, apicTimerHertz: LocalAPIC.inputHertz,
             quirks: 0)
-        cpu = try VirtualCPU(boot: boot, tscHertz: tscHertz)
+        let platform =
+            configuration.hasPlatformDevices
+            ? PlatformDevices(lowMemoryBytes: memory.lowBytes, tscHertz: tscHertz) : nil
+        cpu = try VirtualCPU(boot: boot, tscHertz: tscHertz, platform: platform)
         shadow = ShadowMMU(memory: memory, map: map, mappingLimit: options.hostMappingLimit)
         linear = GuestLinearMemory(memory: memory)
+        legacy = LegacyExecution(cpu: cpu, memory: memory)
         fetch = InstructionFetch(memory: memory, linear: linear)
         let state = cpu.state
         state.pointee.vmm_begin = map.vmmBegin
@@ -113,6 +119,8 @@ public final class SoftwareMachine {
         stress = options.stress.map { Stress(seed: $0) }
         cpuidFaults = vb_sw_fault_cpuid(1) == 0
         if cpuidFaults { _ = vb_sw_fault_cpuid(0) }
+        legacy.machine = self
+        if !boot.isLongMode { legacy.start(boot) }
     }
 
     /// Whether this host can run it.
@@ -148,7 +156,9 @@ public final class SoftwareMachine {
         let start = TimestampCounter.now()
         let end: MachineEnd
         do throws(MachineStop) {
-            do throws(MachineError) { ports = try PortBus(memory: memory, observer: observer) } catch {
+            do throws(MachineError) {
+                ports = try PortBus(memory: memory, observer: observer, configuration, cpu.platform)
+            } catch {
                 throw MachineStop(.hostFailure(error.description))
             }
             publishSteadyPorts()
@@ -203,11 +213,18 @@ public final class SoftwareMachine {
         exitOrigin = (cpu.rip, cpu.privilege)
         while true {
             let resumes = resumesTranslation
-            try prepareEntry()
+            if !legacy.isActive { try prepareEntry() }
             let entryTSC = TimestampCounter.now()
             ledger.record(exitReason, cycles: entryTSC &- exitTSC)
             history.record(exitReason, rip: cpu.rip)
-            if let tracer { traceEntry(tracer, cycles: entryTSC &- exitTSC, resumes: resumes) }
+            if let tracer, !legacy.isActive { traceEntry(tracer, cycles: entryTSC &- exitTSC, resumes: resumes) }
+            if legacy.isActive {
+                // All of it is the VMM's own work.
+                exitTSC = entryTSC
+                try interpretLegacy()
+                try afterExit()
+                continue
+            }
             let kind = vb_sw_enter(cpu.state)
             exitTSC = TimestampCounter.now()
             exitReason = .other
@@ -282,7 +299,7 @@ public final class SoftwareMachine {
             cpu.state.pointee.kick = 0
             let now = TimestampCounter.now()
             guard now < limitTSC else { throw MachineStop(.timeout) }
-            cpu.apic.poll(now: now)
+            cpu.pollTimers(now: now)
             armedDeadline = 0
             timerChanged = true
         }
@@ -294,7 +311,7 @@ public final class SoftwareMachine {
         }
         // An interrupt that STI has let in waits one instruction: come back soon. On a busy host entering the guest may
         // take longer than the wait, and the kick comes too early again: each refusal doubles the wait.
-        if cpu.interruptShadow, cpu.apic.deliverable != nil {
+        if cpu.interruptShadow, cpu.hasDeliverableInterrupt {
             vb_sw_arm_kick(monotonic() + shadowWaitNanoseconds)
             shadowWaitNanoseconds = min(2 * shadowWaitNanoseconds, 10_000_000)
         } else {
@@ -347,7 +364,7 @@ public final class SoftwareMachine {
         }
         if cpu.privilege == 3 { shadow.prepareUser(cpu.pagingMode) }
         // A return to ring 3 that something waits for is the VMM's.
-        let waits = cpu.apic.deliverable != nil || userFault != nil || shadow.userNeedsAttention
+        let waits = cpu.hasDeliverableInterrupt || userFault != nil || shadow.userNeedsAttention
         state.pointee.attention = waits || stepping ? 1 : 0
     }
 

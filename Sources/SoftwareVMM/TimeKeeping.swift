@@ -14,7 +14,7 @@ extension SoftwareMachine {
     /// Has the thread kicked when the APIC timer or the time limit is due.
     func armKick() {
         timerChanged = false
-        let deadline = min(cpu.apic.deadline ?? .max, limitTSC)
+        let deadline = min(cpu.timerDeadline ?? .max, limitTSC)
         guard deadline != armedDeadline else { return }
         armedDeadline = deadline
         let now = TimestampCounter.now()
@@ -31,10 +31,10 @@ extension SoftwareMachine {
         while true {
             let now = TimestampCounter.now()
             guard now < limitTSC else { throw MachineStop(.timeout) }
-            cpu.apic.poll(now: now)
+            cpu.pollTimers(now: now)
             timerChanged = true
-            if cpu.interruptsEnabled, cpu.apic.deliverable != nil { break }
-            guard cpu.interruptsEnabled, let deadline = cpu.apic.deadline else {
+            if cpu.interruptsEnabled, cpu.hasDeliverableInterrupt { break }
+            guard cpu.interruptsEnabled, let deadline = cpu.timerDeadline else {
                 throw MachineStop(.halted)
             }
             let wake = min(deadline, limitTSC)

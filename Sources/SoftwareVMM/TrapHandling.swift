@@ -172,9 +172,13 @@ extension SoftwareMachine {
                 stepOverCodeWrite(offset: offset)
             case .device(let physical):
                 recoverGuestState(host)
-                throw MachineStop(
-                    .guestMemoryFault(
-                        "ring \(cpu.privilege) accesses guest-physical \(hex(physical)), where there is no RAM"))
+                guard cpu.privilege == 0, isDevice(physical) else {
+                    throw MachineStop(
+                        .guestMemoryFault(
+                            "ring \(cpu.privilege) accesses guest-physical \(hex(physical)), where there is no RAM"))
+                }
+                exitReason = .mmio
+                do throws(GuestException) { try interpretInstruction() } catch { try deliver(error) }
             case .failed(let reason):
                 recoverGuestState(host)
                 throw MachineStop(.emulationFailure(reason))

@@ -117,11 +117,13 @@ final class VirtualCPU {
     /// ES, DS, FS and GS at their encoding's number; those of CS and SS are `codeSelector` and `stackSelector`.
     var selectors: [UInt16] = [0x18, 0, 0, 0x18, 0, 0]
     var apic: LocalAPIC
+    /// A PC's other devices, where the machine has them.
+    let platform: PlatformDevices?
 
     /// XCR0 of the host, as far as guest state is switched.
     let hostXCR0: UInt64
 
-    init(boot: BootState, tscHertz: UInt64) throws(MachineError) {
+    init(boot: BootState, tscHertz: UInt64, platform: PlatformDevices?) throws(MachineError) {
         guard
             let memory = mmap(
                 nil, Self.stateBytes + Self.xsaveBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -134,6 +136,8 @@ final class VirtualCPU {
         cr4 = boot.cr4
         efer = boot.efer
         apic = LocalAPIC(tscHertz: tscHertz)
+        if !boot.startsInX2APICMode { apic.startInXAPICMode() }
+        self.platform = platform
         // x87, SSE, AVX, AVX-512; not protection keys or AMX, which guests are not offered.
         hostXCR0 = vb_sw_xgetbv0() & 0b1110_0111
         state.pointee.xsave = UInt64(UInt(bitPattern: memory + Self.stateBytes))
@@ -141,6 +145,8 @@ final class VirtualCPU {
         state.pointee.xcr0 = hostXCR0
         resetFPU()
         rip = boot.rip
+        self[GPR.rax] = boot.rax
+        self[GPR.rbx] = boot.rbx
         self[GPR.rdi] = boot.rdi
         state.pointee.rflags = boot.rflags
         gdtBase = boot.gdtBase
@@ -155,7 +161,7 @@ final class VirtualCPU {
     deinit { munmap(state, Self.stateBytes + Self.xsaveBytes) }
 
     /// State after FNINIT and with the default MXCSR: an XSAVE image with no component present.
-    private func resetFPU() {
+    func resetFPU() {
         let area = UnsafeMutableRawPointer(bitPattern: UInt(state.pointee.xsave))!
         memset(area, 0, Self.xsaveBytes)
         area.storeBytes(of: 0x37F, as: UInt16.self)
@@ -259,6 +265,41 @@ final class VirtualCPU {
         if privilege == 3 && cr0 & 1 << 18 != 0 { value |= keptFlags & Flags.alignmentCheck }
         if privilege == 3 { value |= keptFlags & Flags.trap }
         state.pointee.rflags = value
+    }
+
+    // MARK: Interrupts and timers, of the local APIC and of the platform's devices
+
+    /// Whether an interrupt waits that only RFLAGS.IF could hold back.
+    var hasDeliverableInterrupt: Bool {
+        if let platform {
+            platform.deliver(to: &apic)
+            if platform.hasExternalInterrupt && apic.acceptsExternalInterrupts { return true }
+        }
+        return apic.deliverable != nil
+    }
+
+    /// Takes the interrupt that waits; those of the 8259s come first, as in KVM.
+    func acknowledgeInterrupt() -> UInt8? {
+        if let platform {
+            platform.deliver(to: &apic)
+            if platform.hasExternalInterrupt && apic.acceptsExternalInterrupts {
+                return platform.acknowledgeExternalInterrupt()
+            }
+        }
+        guard let vector = apic.deliverable else { return nil }
+        apic.acknowledge(vector)
+        return vector
+    }
+
+    func pollTimers(now: UInt64) {
+        apic.poll(now: now)
+        platform?.poll(now: now)
+    }
+
+    /// TSC at which a timer is due next; nil: never.
+    var timerDeadline: UInt64? {
+        guard let platform, let other = platform.deadline else { return apic.deadline }
+        return apic.deadline.map { min($0, other) } ?? other
     }
 
     var singleStepping: Bool { keptFlags & Flags.trap != 0 }
