@@ -71,7 +71,9 @@ let package = Package(
         tests("Results", ["SchemaTesting"]),
         tests("Statistics"),
         tests("Report", ["SchemaTesting"]),
-        .target(name: "MachineTesting", dependencies: ["Machine"], path: "Tests/MachineTesting", swiftSettings: strict),
+        .target(
+            name: "MachineTesting", dependencies: ["Machine"], path: "Tests/MachineTesting", exclude: ["Kernels"],
+            swiftSettings: strict),
         tests("Machine", ["MachineTesting"]),
         tests("HardwareVMM", ["MachineTesting"]),
         tests("GuestImages"),
@@ -86,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "vbench",
             dependencies: [
-                "Lab", "Report", "Backends", "Suite", "Results", "Host", "GuestImages", "CLinux",
+                "Lab", "Report", "Backends", "Suite", "Results", "Host", "Machine", "GuestImages", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -105,6 +107,6 @@ let package = Package(
         .testTarget(
             name: "SoftwareVMMTests", dependencies: ["SoftwareVMM", "SoftwareVMMTesting", "MachineTesting"],
             exclude: ["Guests"], resources: [.copy("Corpus")], swiftSettings: strict),
-        tests("Interpreter", ["CTesting", "CZydis"]),
+        tests("Interpreter", ["CTesting", "CZydis", "MachineTesting"]),
     ]
 )

@@ -16,6 +16,7 @@ struct VBench: ParsableCommand {
               vbench doctor                               what this host offers
               vbench run Workloads/suites/quick.json      run a suite
               vbench exec --backend software -- ./hello   one program in a VM
+              vbench boot --backend software kernel.elf   one kernel in a VM
               vbench compare base/report.json new/report.json --max-regression 5%
 
             Exit codes:
@@ -27,13 +28,15 @@ struct VBench: ParsableCommand {
               69       a required backend is not available
               70       a fault of vbench itself
               73, 74   the output cannot be created; writing it failed (disk full)
-              124-127  exec: time limit; machine failed; program cannot be run; not found
+              121, 122 boot: the kernel halted for good; reset its machine
+              124-127  exec, boot: time limit; machine failed; cannot be run; not found
               128+n    ended by signal n (130: Ctrl-C; what was measured is written)
             """,
         version: "vbench \(VBenchVersion.current)",
         subcommands: [
             RunCommand.self, ValidateCommand.self, DoctorCommand.self, ListCommand.self, ExecCommand.self,
-            CompareCommand.self, TargetsCommand.self, TrialChildCommand.self,
+            BootCommand.self,
+            CompareCommand.self, TargetsCommand.self, TrialChildCommand.self, BootChildCommand.self,
         ])
 
     static func main() {
