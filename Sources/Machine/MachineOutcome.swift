@@ -31,6 +31,8 @@ public struct MachineOutcome: Sendable {
     public var counters: [String: Double] = [:]
     /// Counters that could not be taken, with the reason.
     public var countersUnavailable: [String: String] = [:]
+    /// What the VMM decided by itself, and why, in order; nil where it decides nothing.
+    public var decisions: [String]?
     /// TSC at the first entry into the guest and when the guest had stopped, on the guest's own time base (both VMMs give the
     /// guest the host's TSC, so this is the host's as well unless a VMM has to say otherwise in its documentation).
     public var startTSC: UInt64

@@ -19,6 +19,8 @@ public struct TrialResult: Codable, Sendable, Equatable {
     public var countersUnavailable: [String: String]
     /// System calls the guest kernel lacks, by name, with the times each was called.
     public var unknownSystemCalls: [String: UInt64]
+    /// What the VMM decided by itself while it ran, and why, in order (how ring 3 is run, for one); null where it decides nothing.
+    public var decisions: [String]?
     /// What the program wrote to standard output and standard error: length, SHA-256 and the first 4 KiB.
     public var standardOutput: OutputDigest
     public var standardError: OutputDigest

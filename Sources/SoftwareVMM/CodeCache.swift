@@ -283,6 +283,34 @@ final class CodeCache {
         }
     }
 
+    /// So many bytes at a place in the page at `offset` in RAM are about to change: translations of them go.
+    func invalidate(offset: UInt64, bytes first: UInt64, count: Int) {
+        guard let concerned = pagesOf[offset] else { return }
+        for page in concerned {
+            let begin = pages[page].address &+ first
+            for number in pages[page].blocks {
+                let block = blocks[number]
+                if begin < block.guestStart &+ UInt64(block.guestBytes), block.guestStart < begin &+ UInt64(count) {
+                    remove(number)
+                    invalidations &+= 1
+                }
+            }
+        }
+    }
+
+    /// Drops the current blocks that hold the instruction at a guest address.
+    func remove(containing address: UInt64, _ ring: Ring) {
+        let key = PageKey(address: address & ~0xFFF, ring: ring)
+        for page in pagesAt[key] ?? [] where pages[page].isCurrent {
+            for number in pages[page].blocks
+            where address >= blocks[number].guestStart
+                && address < blocks[number].guestStart &+ UInt64(blocks[number].guestBytes)
+            {
+                remove(number)
+            }
+        }
+    }
+
     /// Whether the block at a guest address comes from the page at `offset` in RAM.
     func isCode(_ address: UInt64, _ ring: Ring, from offset: UInt64) -> Bool {
         guard let number = find(address, ring) else { return false }

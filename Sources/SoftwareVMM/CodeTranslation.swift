@@ -61,15 +61,17 @@ extension SoftwareMachine {
             stepping ? translators.supervisorTrap : translators.translator(for: ring, single: isSingle)
         var bytes = page.bytes
         if let tracer { bytes = .init(rebasing: bytes.prefix(tracer.bytesTogether(from: rip, of: bytes.count))) }
+        let currentRing = ring
+        let isCallout = { (address: UInt64) in !self.sites.isEmpty && self.sites.isSite(address, currentRing) }
         let block: TranslatedBlock
         do throws(TranslationError) {
-            block = try translator.translate(rip, bytes: bytes)
+            block = try translator.translate(rip, bytes: bytes, isCallout: isCallout)
         } catch {
             guard let joint = try fetch.acrossPages(rip, user: user, mode) else { throw .protection }
             second = mark(rip &+ 4096, joint.offsets.1)
             do throws(TranslationError) {
                 bytes = joint.bytes
-                block = try translator.translate(rip, bytes: bytes)
+                block = try translator.translate(rip, bytes: bytes, isCallout: isCallout)
             } catch {
                 throw .undefined
             }

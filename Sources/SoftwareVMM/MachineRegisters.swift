@@ -37,7 +37,7 @@ extension SoftwareMachine {
             guard value & 0xFFF0_0000_0000_0000 == 0 else { throw .protection }
             cpu.cr3 = value
             userMode.enter(
-                root: value & PageTableEntry.addressMask, inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
+                root: value & PageTableEntry.addressMask, calls: userEvents, now: guestClock)
             dropTranslations(all: false)
         case 4:
             guard value & ~Self.offeredCR4 == 0, value & 1 << 5 != 0 else { throw .protection }

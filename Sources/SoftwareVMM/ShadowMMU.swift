@@ -207,6 +207,12 @@ final class ShadowMMU {
         return entry.isGuestWritable ? protectCode(from: offset, to: offset + (end - first)) : true
     }
 
+    /// Whether the host has the page mapped for such an access.
+    func isMapped(_ address: UInt64, user: Bool, _ isWrite: Bool) -> Bool {
+        let entry = host.table.entry(hostPage(address, user ? .user : .supervisor))
+        return entry.isLive && (!isWrite || entry.isHostWritable)
+    }
+
     /// Whether the translation of `address` outlives CR3 loads.
     func isGlobal(_ address: UInt64, _ mode: PagingMode) -> Bool { walk.look(up: address, mode)?.global ?? false }
 

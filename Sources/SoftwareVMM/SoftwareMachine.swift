@@ -20,6 +20,7 @@ public final class SoftwareMachine {
     let linear: GuestLinearMemory
     let fetch: InstructionFetch
     let translators: Translators
+    let sites = FaultSites()
     var userMode: UserModePolicy
     var stress: Stress?
     /// The instruction being run began with RFLAGS.TF (see `finishStep`), in this block if in ring 0.
@@ -54,6 +55,8 @@ public final class SoftwareMachine {
     var resumesTranslation = false
     /// Ring-3 page fault given to the guest, until its handler returns.
     var userFault: UserFault?
+    /// Page faults of translated ring 3 that the guest was given.
+    var translatedUserFaults: UInt64 = 0
     var repeatedHost: UInt64 = 0
     var repeatedAddress: UInt64 = 0
     var repetitions = 0
@@ -67,6 +70,10 @@ public final class SoftwareMachine {
     var stepsDirectly = false
     /// TSC when the guest was last left, plus what has been charged elsewhere since.
     var exitTSC: UInt64 = 0
+    /// What all exits so far have taken.
+    private var vmmCycles: UInt64 = 0
+    /// Cycles without those, since some point in the past.
+    var guestClock: UInt64 { exitTSC &- vmmCycles }
     var haltedTicks: UInt64 = 0
     var armedDeadline: UInt64 = 0
     var limitTSC: UInt64 = .max
@@ -216,6 +223,7 @@ public final class SoftwareMachine {
             if !legacy.isActive { try prepareEntry() }
             let entryTSC = TimestampCounter.now()
             ledger.record(exitReason, cycles: entryTSC &- exitTSC)
+            vmmCycles &+= entryTSC &- exitTSC
             history.record(exitReason, rip: cpu.rip)
             if let tracer, !legacy.isActive { traceEntry(tracer, cycles: entryTSC &- exitTSC, resumes: resumes) }
             if legacy.isActive {
@@ -241,7 +249,9 @@ public final class SoftwareMachine {
             case VB_SW_EXIT_EMULATE:
                 cpu.rip = cpu.state.pointee.rip
                 do throws(GuestException) {
-                    if cpu.privilege == 3 { try emulateRing3() } else { try emulateRing0() }
+                    if try !carryOutSite() {
+                        if cpu.privilege == 3 { try emulateRing3() } else { try emulateRing0() }
+                    }
                 } catch { try deliver(error) }
             case VB_SW_EXIT_TRAP:
                 completed = false
@@ -289,6 +299,9 @@ public final class SoftwareMachine {
         }
     }
 
+    /// What would have been a host signal had ring 3 run directly: system calls and page faults of translated ring 3.
+    var userEvents: UInt64 { cpu.state.pointee.inline_syscalls &+ translatedUserFaults }
+
     /// What may be due after any exit: a stop, the time limit, the timer, a halt, an interrupt.
     private func afterExit() throws(MachineStop) {
         if let stop = pendingStop { throw stop }
@@ -307,7 +320,7 @@ public final class SoftwareMachine {
         if !resumesTranslation { try deliverPendingInterrupt() }
         if timerChanged { armKick() }
         if userMode.isTranslated {
-            userMode.noteTranslated(inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
+            userMode.noteTranslated(calls: userEvents, now: guestClock)
         }
         // An interrupt that STI has let in waits one instruction: come back soon. On a busy host entering the guest may
         // take longer than the wait, and the kick comes too early again: each refusal doubles the wait.
@@ -382,6 +395,10 @@ public final class SoftwareMachine {
             "software.codeInvalidations": Double(cache.invalidations),
             "software.inlineSystemCalls": Double(cpu.state.pointee.inline_syscalls),
             "software.inlineReturns": Double(cpu.state.pointee.inline_returns),
+            "software.calloutSites": Double(sites.made),
+            "software.calloutSitesReverted": Double(sites.reverted),
+            "software.calloutAccesses": Double(sites.callouts),
+            "software.trapsSpared": Double(sites.trapsSpared),
             "software.movesToTranslation": Double(userMode.movesToTranslation),
             "software.movesToDirect": Double(userMode.movesToDirect),
             "software.shadowFills": Double(shadow.fills),
@@ -398,6 +415,7 @@ public final class SoftwareMachine {
             "software.cpuidFaulting": cpuidFaults ? 1 : 0,
         ]
         if let stress { outcome.counters["software.stressEvents"] = Double(stress.events) }
+        if userMode.mode == .adaptive { outcome.decisions = userMode.decisions.map(\.text) }
         if case .debugExit = end { return outcome }
         outcome.diagnosis = diagnose()
         return outcome

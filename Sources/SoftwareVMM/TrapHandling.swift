@@ -34,7 +34,7 @@ extension SoftwareMachine {
         }
         if signal == SIGSYS {
             exitReason = .systemCall
-            userMode.noteDirectCall(inlineCalls: cpu.state.pointee.inline_syscalls, now: exitTSC)
+            userMode.noteDirectEvent(calls: userEvents, now: guestClock)
             try userSystemCall()
             return
         }
@@ -80,6 +80,7 @@ extension SoftwareMachine {
             try noticeRepetition(address)
         case .guestFault(let code):
             exitReason = .guestPageFault
+            userMode.noteDirectEvent(calls: userEvents, now: guestClock)
             userFault = UserFault(rip: cpu.rip, address: address, access: access)
             try deliver(
                 GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
@@ -163,12 +164,17 @@ extension SoftwareMachine {
                     do throws(GuestException) { try emulateRing0() } catch { try deliver(error) }
                     return
                 }
-                if user { userFault = UserFault(rip: cpu.rip, address: address, access: access) }
+                if user {
+                    userFault = UserFault(rip: cpu.rip, address: address, access: access)
+                    translatedUserFaults &+= 1
+                }
+                noteTrappingAccess()
                 try deliver(
                     GuestException(vector: GuestException.pageFault, errorCode: code, address: address))
             case .codeWrite(let offset):
                 exitReason = .tracedWrite
                 recoverGuestState(host)
+                noteTrappingAccess()
                 stepOverCodeWrite(offset: offset)
             case .device(let physical):
                 recoverGuestState(host)

@@ -9,8 +9,8 @@ public enum UserMode: String, Sendable, CaseIterable {
 
 /// Decides, for each address space, how its ring 3 runs.
 ///
-/// A system call of directly run code costs about 3,000 cycles more than one of translated code, and translated code is some
-/// 5 to 20 % slower: below 30,000 cycles between calls translation wins, above 100,000 it surely does not.
+/// A system call or page fault of directly run code costs some 3,000 cycles more than one of translated code, which is some 5 to
+/// 20 % slower otherwise: below 30,000 cycles between them translation wins, above 100,000 it surely does not.
 struct UserModePolicy {
     /// Why an address space was moved.
     struct Decision {
@@ -18,6 +18,15 @@ struct UserModePolicy {
         var toTranslation: Bool
         /// Cycles between system calls, as seen in the window that led to it.
         var cyclesPerCall: UInt64
+
+        /// In words, for the report.
+        var text: String {
+            let manner = toTranslation ? "is translated from here on" : "runs directly from here on"
+            let limit = toTranslation ? "below \(translateBelow)" : "above \(directAbove)"
+            return
+                "ring 3 of address space \(hex(root)) \(manner): \(cyclesPerCall) cycles of its own between system calls or page "
+                + "faults, \(limit)"
+        }
     }
 
     private struct Space {
@@ -33,6 +42,7 @@ struct UserModePolicy {
     private static let windowCalls: UInt64 = 32
     private static let windowCycles: UInt64 = 50_000_000
 
+    /// Time is the guest's own: cycles without what the VMM took for exits.
     let mode: UserMode
     private var spaces: [UInt64: Space] = [:]
     private var current: Space
@@ -52,17 +62,17 @@ struct UserModePolicy {
     var isTranslated: Bool { current.isTranslated }
 
     /// CR3 was loaded. A window does not go on after another address space has run.
-    mutating func enter(root newRoot: UInt64, inlineCalls: UInt64, now: UInt64) {
+    mutating func enter(root newRoot: UInt64, calls: UInt64, now: UInt64) {
         guard mode == .adaptive, newRoot != root else { return }
         spaces[root] = current
         root = newRoot
         current = spaces[newRoot] ?? Space(isTranslated: current.isTranslated, windowBegin: now)
         current.windowBegin = now
-        current.calls = current.isTranslated ? inlineCalls : 0
+        current.calls = current.isTranslated ? calls : 0
     }
 
-    /// A system call of directly run ring 3.
-    mutating func noteDirectCall(inlineCalls: UInt64, now: UInt64) {
+    /// A system call or page fault of directly run ring 3.
+    mutating func noteDirectEvent(calls: UInt64, now: UInt64) {
         guard mode == .adaptive, !current.isTranslated else { return }
         current.calls += 1
         guard current.calls >= Self.windowCalls else { return }
@@ -70,17 +80,17 @@ struct UserModePolicy {
         current.windowBegin = now
         current.calls = 0
         if perCall < Self.translateBelow {
-            current.calls = inlineCalls
+            current.calls = calls
             move(toTranslation: true, perCall)
         }
     }
 
-    /// Some exit while ring 3 is translated; all translated code has made `inlineCalls` system calls by now.
-    mutating func noteTranslated(inlineCalls: UInt64, now: UInt64) {
+    /// Some exit while ring 3 is translated; all translated code has made `calls` system calls by now.
+    mutating func noteTranslated(calls: UInt64, now: UInt64) {
         guard mode == .adaptive, current.isTranslated, now &- current.windowBegin >= Self.windowCycles else { return }
-        let perCall = (now &- current.windowBegin) / max(1, inlineCalls &- current.calls)
+        let perCall = (now &- current.windowBegin) / max(1, calls &- current.calls)
         current.windowBegin = now
-        current.calls = inlineCalls
+        current.calls = calls
         if perCall > Self.directAbove {
             current.calls = 0
             move(toTranslation: false, perCall)

@@ -57,8 +57,13 @@ extension Translator {
             ? Int32(truncatingIfNeeded: instruction.operands[0].imm.value.u) : 0
         emitter.spill(.rcx)
         emitter.mark(instruction.rip, [.spilled(.rcx)])
-        emitter.loadGuest(.rcx, base: .rsp, displacement: 0)
-        emitter.address(.rsp, .rsp, 8 + released)
+        if options.privilege == .user && released == 0 {
+            // pop rcx
+            emitter.byte(0x59)
+        } else {
+            emitter.loadGuest(.rcx, base: .rsp, displacement: 0)
+            emitter.address(.rsp, .rsp, 8 + released)
+        }
         emitTableJump(&emitter)
     }
 

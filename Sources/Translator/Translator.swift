@@ -40,10 +40,11 @@ public final class Translator {
 
     /// Translates from `rip` on; `bytes` are the guest's code there, ending where the next page is not wanted.
     ///
+    /// - Parameter isCallout: whether the instruction at a guest address is to be left to the VMM, whatever it is.
     /// - Throws: `needsMoreBytes` when not even the first instruction is whole.
-    public func translate(_ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>) throws(TranslationError)
-        -> TranslatedBlock
-    {
+    public func translate(
+        _ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>, isCallout: (UInt64) -> Bool = { _ in false }
+    ) throws(TranslationError) -> TranslatedBlock {
         var assembly = Assembly(
             emitter: CodeEmitter(
                 layout: layout, guestPrefix: options.privilege == .supervisor ? 0x64 : nil, buffer: buffer))
@@ -72,7 +73,12 @@ public final class Translator {
                 count += 1
                 flow = .endsBlock
             case .instruction(let instruction):
-                flow = translate(instruction, &assembly)
+                if isCallout(current) {
+                    emitCallout(current, &assembly.emitter)
+                    flow = .endsBlock
+                } else {
+                    flow = translate(instruction, &assembly)
+                }
                 position += instruction.length
                 count += 1
             }

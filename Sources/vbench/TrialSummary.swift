@@ -33,6 +33,7 @@ enum TrialSummary {
         for (name, reason) in result.countersUnavailable.sorted(by: { $0.key < $1.key }) {
             lines.append(pad(name, 36) + " none: " + reason)
         }
+        for decision in result.decisions ?? [] { Terminal.complain("decided  \(decision)") }
         for (name, count) in result.unknownSystemCalls.sorted(by: { $0.key < $1.key }) {
             lines.append(pad("unknown system call \(name)", 36) + " \(count)")
         }

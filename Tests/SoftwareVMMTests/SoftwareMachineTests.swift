@@ -128,6 +128,27 @@ struct SoftwareMachineTests {
         #expect(count(outcome, .tracedWrite) == 2)
     }
 
+    @Test func aStoreThatKeepsTrappingBecomesACallout() throws {
+        let observer = RecordingObserver()
+        let outcome = try run(observer) { guest in
+            guest.raw(0x31, 0xDB)  // xor ebx, ebx
+            guest.raw(0x31, 0xED)  // xor ebp, ebp
+            guest.loop(1000) { body in
+                body.raw(0xFF, 0xC3)  // inc ebx
+                body.raw(0x89, 0x1D, 0x00, 0x01, 0x00, 0x00)  // mov [rip + 256], ebx: in the page of the code
+                body.raw(0x03, 0x2D, 0xFA, 0x00, 0x00, 0x00)  // add ebp, [rip + 250]: the same place
+            }
+            guest.raw(0x81, 0xFD, 0x14, 0xA3, 0x07, 0x00)  // cmp ebp, 500500
+            guest.raw(0x0F, 0x94, 0xC0)  // sete al
+            guest.raw(0x0F, 0xB6, 0xC0)  // movzx eax, al
+            guest.raw(0xE7, 0xF4)  // out 0xF4, eax
+        }
+        #expect(outcome.end == .debugExit(code: 1))
+        #expect(count(outcome, .tracedWrite) == 1000)
+        #expect(outcome.counters["software.calloutSites"] == 1)
+        #expect(outcome.counters["software.calloutAccesses"] == 993)
+    }
+
     @Test func aTinyCodeCacheIsFlushedAndStillRight() throws {
         let observer = RecordingObserver()
         let outcome = try run(observer, codeCacheBytes: 64 << 10) { guest in

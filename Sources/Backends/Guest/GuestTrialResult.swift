@@ -26,6 +26,7 @@ struct GuestTrialResult {
         result.counters = outcome.counters
         result.countersUnavailable = outcome.countersUnavailable
         result.unknownSystemCalls = records.unknownSystemCalls
+        result.decisions = outcome.decisions
         (result.standardOutput, result.standardError) = records.outputDigests
         addTimes(to: &result)
         addGuestCounters(to: &result)

@@ -1,0 +1,191 @@
+import Machine
+
+/// Instructions of translated code that trap again and again: stores to fresh or write-protected pages, device registers,
+/// accesses to user memory. A trap costs a host signal and mostly a host mapping; such a *site* is translated again as a callout,
+/// which carries the access out in guest RAM (the adaptive binary translation of Adams & Agesen, ASPLOS 2006, section 5).
+///
+/// A callout is dearer than an access that does not trap. Each one is judged by whether it spared a trap, and a site whose callouts
+/// mostly do not is translated as it was, for good.
+final class FaultSites {
+    struct Key: Hashable {
+        var rip: UInt64
+        var ring: CodeCache.Ring
+    }
+
+    struct Site {
+        var access: MemoryAccess
+        /// Page of the access before.
+        var lastPage: UInt64 = .max
+        var spared = 0
+        var idle = 0
+    }
+
+    /// Traps at a place before it becomes a callout.
+    private static let threshold: UInt8 = 8
+    /// A trap costs about as much as this many callouts.
+    private static let callsPerTrap = 16
+    private static let window = 256
+    /// Places that are counted at a time; then counting begins again.
+    private static let countedPlaces = 4096
+
+    private var traps: [Key: UInt8] = [:]
+    private var sites: [Key: Site] = [:]
+    /// Places that stay as they are.
+    private var barred: Set<Key> = []
+    private(set) var made: UInt64 = 0
+    private(set) var reverted: UInt64 = 0
+    /// Accesses that callouts have carried out.
+    private(set) var callouts: UInt64 = 0
+    private(set) var trapsSpared: UInt64 = 0
+
+    var isEmpty: Bool { sites.isEmpty }
+
+    func isSite(_ rip: UInt64, _ ring: CodeCache.Ring) -> Bool { sites[Key(rip: rip, ring: ring)] != nil }
+
+    /// The instruction at `key` has trapped. True: often enough.
+    func noteTrap(at key: Key) -> Bool {
+        guard !barred.contains(key) else { return false }
+        if traps.count >= Self.countedPlaces { traps.removeAll(keepingCapacity: true) }
+        let count = traps[key, default: 0] &+ 1
+        traps[key] = count
+        return count >= Self.threshold
+    }
+
+    /// Makes the instruction a callout.
+    func add(_ key: Key, _ access: MemoryAccess) {
+        guard sites[key] == nil else { return }
+        traps[key] = nil
+        sites[key] = Site(access: access)
+        made &+= 1
+    }
+
+    /// It stays, or becomes again, what it was.
+    func bar(_ key: Key) {
+        traps[key] = nil
+        barred.insert(key)
+        if sites.removeValue(forKey: key) != nil { reverted &+= 1 }
+    }
+
+    func access(at key: Key) -> MemoryAccess? { sites[key]?.access }
+
+    /// How the host would have taken the access of a callout.
+    enum Counterfactual {
+        /// The page is mapped for it.
+        case mapped
+        /// The page would have been mapped at the first such access.
+        case unmapped
+        /// The page is protected, since code was translated from it.
+        case traced
+    }
+
+    /// A callout has accessed a page. False: the site does not pay any more.
+    func noteCallout(at key: Key, page: UInt64, otherwise: Counterfactual) -> Bool {
+        callouts &+= 1
+        guard let index = sites.index(forKey: key) else { return true }
+        let spared = otherwise == .traced || otherwise == .unmapped && sites.values[index].lastPage != page
+        sites.values[index].lastPage = page
+        if spared {
+            sites.values[index].spared += 1
+            trapsSpared &+= 1
+        } else {
+            sites.values[index].idle += 1
+        }
+        guard sites.values[index].spared + sites.values[index].idle >= Self.window else { return true }
+        let pays = sites.values[index].idle < sites.values[index].spared * Self.callsPerTrap
+        sites.values[index].spared = 0
+        sites.values[index].idle = 0
+        return pays
+    }
+}
+
+extension SoftwareMachine {
+    /// Translated code trapped for the access of the instruction at `cpu.rip`, of which nothing is done.
+    func noteTrappingAccess() {
+        let key = FaultSites.Key(rip: cpu.rip, ring: ring)
+        guard sites.noteTrap(at: key) else { return }
+        guard let bytes = try? fetch.instruction(key.rip, user: ring == .user, cpu.pagingMode),
+            let info = fetch.decode(bytes), let access = MemoryAccess(info, fetch.operands, rip: key.rip)
+        else {
+            sites.bar(key)
+            return
+        }
+        sites.add(key, access)
+        cache.remove(containing: key.rip, ring)
+    }
+
+    /// The instruction at `cpu.rip` if it is such a site: true when its access was carried out.
+    func carryOutSite() throws(GuestException) -> Bool {
+        guard !sites.isEmpty else { return false }
+        let key = FaultSites.Key(rip: cpu.rip, ring: ring)
+        guard let access = sites.access(at: key) else { return false }
+        exitReason = .emulatedInstruction
+        let address = access.address(self)
+        guard try carryOut(access, at: address) else {
+            // Something out of the ordinary: let the CPU show what it does.
+            revert(key)
+            return true
+        }
+        cpu.rip &+= access.length
+        let isMapped = shadow.isMapped(address, user: ring == .user, access.isStore)
+        let otherwise: FaultSites.Counterfactual =
+            exitReason == .tracedWrite ? .traced : isMapped ? .mapped : .unmapped
+        if !sites.noteCallout(at: key, page: address >> 12, otherwise: otherwise) { revert(key) }
+        return true
+    }
+
+    private func revert(_ key: FaultSites.Key) {
+        sites.bar(key)
+        cache.remove(containing: key.rip, key.ring)
+    }
+
+    /// False: not RAM, or across pages; nothing is done.
+    private func carryOut(_ access: MemoryAccess, at address: UInt64) throws(GuestException) -> Bool {
+        guard AddressMap.isCanonical(address), address & 0xFFF <= UInt64(4096 - access.bytes) else { return false }
+        let isStore = access.isStore
+        let physical: UInt64
+        switch linear.walk.translate(address, Access(write: isStore, user: ring == .user), cpu.pagingMode) {
+        case .translated(let translation): physical = translation.physical(address)
+        case .fault(let code):
+            exitReason = .guestPageFault
+            if ring == .user { translatedUserFaults &+= 1 }
+            throw GuestException(vector: GuestException.pageFault, errorCode: code, address: address)
+        }
+        guard let pointer = memory.pointer(to: GuestPhysicalAddress(physical), count: UInt64(access.bytes)) else {
+            return false
+        }
+        switch access.operation {
+        case .store(let source):
+            if let offset = memory.fileOffset(of: GuestPhysicalAddress(physical & ~0xFFF)), shadow.isCode(offset) {
+                exitReason = .tracedWrite
+                cache.invalidate(offset: offset, bytes: physical & 0xFFF, count: access.bytes)
+            }
+            let value =
+                switch source {
+                case .register(let number): cpu[number]
+                case .immediate(let value): value
+                }
+            switch access.bytes {
+            case 1: pointer.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
+            case 2: pointer.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
+            case 4: pointer.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
+            default: pointer.storeBytes(of: value, as: UInt64.self)
+            }
+        case .load(let register, let bits, let isSigned):
+            let value: UInt64
+            switch access.bytes {
+            case 1:
+                let byte = pointer.load(as: UInt8.self)
+                value = isSigned ? UInt64(bitPattern: Int64(Int8(bitPattern: byte))) : UInt64(byte)
+            case 2:
+                let word = pointer.loadUnaligned(as: UInt16.self)
+                value = isSigned ? UInt64(bitPattern: Int64(Int16(bitPattern: word))) : UInt64(word)
+            case 4:
+                let word = pointer.loadUnaligned(as: UInt32.self)
+                value = isSigned ? UInt64(bitPattern: Int64(Int32(bitPattern: word))) : UInt64(word)
+            default: value = pointer.loadUnaligned(as: UInt64.self)
+            }
+            write(value, to: register, bits: bits)
+        }
+        return true
+    }
+}
