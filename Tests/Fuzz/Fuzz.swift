@@ -19,7 +19,7 @@ import TranslatorTesting
                 "\(tester.compared) cases compared, \(tester.unfit) unfit"
             }
         case "machine":
-            let testers = MachineTester.Manner.allCases.map { MachineTester($0) }
+            let testers = MachineTester.Manner.allCases.map { MachineTester($0, stress: seed) }
             var turn = 0
             run(
                 seed, limit,

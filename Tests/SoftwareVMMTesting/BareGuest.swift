@@ -11,7 +11,7 @@ import TranslatorTesting
 ///     case's code, 2 pages           0x50_0000           readable, executable
 ///     case's data, 3 pages           0x51_0000           the third read-only
 ///     0xFFFF_FFFF_8000_0000          0x60_0000           IDT, handlers, TSS and GDT, exception stack: a page each
-struct BareGuest {
+package struct BareGuest {
     static let system: UInt64 = 0xFFFF_FFFF_8000_0000
     static let handlers = system + 0x1000
     private static let tables: UInt64 = 0x40_0000
@@ -27,11 +27,13 @@ struct BareGuest {
         0x10, 0x18, 0x2B, 0x33
     )
 
-    let machine: SoftwareMachine
+    package let machine: SoftwareMachine
     private let test: TestCase
     private var nextTable = tables
 
-    init(_ test: TestCase, _ start: GuestState, data content: [UInt8], user: Bool, options: SoftwareMachine.Options)
+    package init(
+        _ test: TestCase, _ start: GuestState, data content: [UInt8], user: Bool, options: SoftwareMachine.Options
+    )
         throws
     {
         self.test = test
@@ -134,7 +136,7 @@ struct BareGuest {
     }
 
     /// Runs the case to its end.
-    func run() throws -> NativeResult {
+    package func run() throws -> NativeResult {
         let outcome = machine.run(observer: RecordingObserver())
         guard outcome.end == .halted else { throw Stopped(end: outcome.end) }
         let found = machine.inspectedState
@@ -171,6 +173,6 @@ struct BareGuest {
 }
 
 /// The machine ended otherwise than at a HLT.
-struct Stopped: Error {
-    var end: MachineEnd
+package struct Stopped: Error {
+    package var end: MachineEnd
 }

@@ -12,18 +12,26 @@ public final class MachineTester {
     public enum Manner: String, CaseIterable, Sendable { case supervisor, userDirect, userTranslated }
 
     public let manner: Manner
-    private let options: SoftwareMachine.Options
+    private var options: SoftwareMachine.Options
     public private(set) var compared = 0
     public private(set) var unfit = 0
     /// Cases that ended with a statement of what is not supported, by statement.
     public private(set) var unsupported: [String: Int] = [:]
     public private(set) var lastWasDefined = true
 
-    public init(_ manner: Manner, options: SoftwareMachine.Options = SoftwareMachine.Options()) {
+    /// - Parameter stress: seed of disturbances by the VMM (`SoftwareMachine.Options.stress`).
+    public init(_ manner: Manner, stress: UInt64? = nil) {
         self.manner = manner
-        var options = options
+        options = Self.options(manner)
+        options.stress = stress
+    }
+
+    /// Options of a machine that runs ring 3 in this manner.
+    package static func options(_ manner: Manner) -> SoftwareMachine.Options {
+        var options = SoftwareMachine.Options()
+        options.codeCacheBytes = 64 << 10
         options.userMode = manner == .userTranslated ? .translate : .direct
-        self.options = options
+        return options
     }
 
     /// The first difference, nil when the machine agrees with the CPU.

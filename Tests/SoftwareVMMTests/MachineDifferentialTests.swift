@@ -40,7 +40,7 @@ struct MachineDifferentialTests {
     @Test(arguments: MachineTester.Manner.allCases)
     func randomCodeBehavesAsOnTheCPU(manner: MachineTester.Manner) {
         ExclusiveProcess.run {
-            let tester = MachineTester(manner)
+            let tester = MachineTester(manner, stress: 7)
             var generator = CaseGenerator(seed: 1_974)
             var failures = 0
             for round in 0..<60 where failures < 3 {
