@@ -201,7 +201,7 @@ extension SoftwareMachine {
             }
             let isUndefined =
                 info.attributes & UInt64(ZYDIS_ATTRIB_IS_PRIVILEGED) != 0
-                || info.meta.category == ZYDIS_CATEGORY_PADLOCK
+                || info.meta.category == ZYDIS_CATEGORY_PADLOCK || info.meta.category == ZYDIS_CATEGORY_AMX_TILE
                 || info.meta.category == ZYDIS_CATEGORY_COND_BR
                     && info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY
             if isUndefined { throw .undefined }

@@ -22,7 +22,7 @@ import TranslatorTesting
             let testers = MachineTester.Manner.allCases.map { MachineTester($0, stress: seed) }
             var turn = 0
             run(
-                seed, limit,
+                seed, limit, changesItself: true,
                 { test in
                     turn += 1
                     return testers[turn % testers.count].check(test)
@@ -66,10 +66,12 @@ import TranslatorTesting
     }
 
     private static func run(
-        _ seed: UInt64, _ limit: Int, _ check: (TestCase) -> DifferentialTester.Failure?, _ wasDefined: () -> Bool,
+        _ seed: UInt64, _ limit: Int, changesItself: Bool = false, _ check: (TestCase) -> DifferentialTester.Failure?,
+        _ wasDefined: () -> Bool,
         _ summary: () -> String
     ) {
         var generator = CaseGenerator(seed: seed)
+        var selfModifying = SelfModifyingCases(seed: seed)
         print("seed \(seed): \(generator.classes.count) encoding classes")
         var failures = 0
         var reached: Set<Int> = []
@@ -77,12 +79,16 @@ import TranslatorTesting
         var reported = begin
         for round in 0... {
             let index = round % generator.classes.count
-            guard let test = generator.next(generator.classes[index], companions: round / generator.classes.count % 12)
-            else { continue }
+            let isOwn = changesItself && round % 16 == 15
+            let made =
+                isOwn
+                ? selfModifying.next()
+                : generator.next(generator.classes[index], companions: round / generator.classes.count % 12)
+            guard let test = made else { continue }
             if let failure = check(test) {
                 failures += 1
                 print(failure)
-            } else if wasDefined() {
+            } else if !isOwn && wasDefined() {
                 reached.insert(index)
             }
             let now = time(nil)

@@ -44,7 +44,8 @@ package struct BareGuest {
         let memory = machine.inspectedMemory
         let pages = TestLayout.codeBytes / 4096
         for page in 0..<UInt64(pages) {
-            try map(test.layout.code + page << 12, Self.code + page << 12, writable: false, user: user)
+            try map(
+                test.layout.code + page << 12, Self.code + page << 12, writable: test.layout.writableCode, user: user)
         }
         for page in 0..<UInt64(3) {
             try map(test.layout.data + page << 12, Self.data + page << 12, writable: page < 2, user: user)

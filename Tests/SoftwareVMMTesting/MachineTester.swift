@@ -86,6 +86,8 @@ public final class MachineTester {
             guard status & 0x8000_0000 == 0 else { return true }
             position += Int(info.length)
             switch info.mnemonic {
+            // Where a case ends.
+            case ZYDIS_MNEMONIC_HLT: continue
             case ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL, ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW: return false
             default: break
             }

@@ -24,6 +24,18 @@ struct MachineDifferentialTests {
     }
 
     @Test(arguments: MachineTester.Manner.allCases)
+    func codeThatChangesItselfRunsAsChanged(manner: MachineTester.Manner) {
+        ExclusiveProcess.run {
+            let tester = MachineTester(manner)
+            var cases = SelfModifyingCases(seed: 86)
+            for _ in 0..<20 {
+                if let failure = tester.check(cases.next()) { Issue.record("\(failure)") }
+            }
+            #expect(tester.compared > 15)
+        }
+    }
+
+    @Test(arguments: MachineTester.Manner.allCases)
     func singleSteppingStopsBehindTheFirstInstruction(manner: MachineTester.Manner) {
         ExclusiveProcess.run {
             let tester = MachineTester(manner)

@@ -101,7 +101,9 @@ public final class DifferentialHarness {
         precondition(descriptor >= 0)
         defer { close(descriptor) }
         let alias = map(0, TestLayout.codeBytes, readWrite, descriptor)
-        let nativeCode = map(layout.code, TestLayout.codeBytes, PROT_READ | PROT_EXEC, descriptor)
+        let nativeCode = map(
+            layout.code, TestLayout.codeBytes, PROT_READ | PROT_EXEC | (layout.writableCode ? PROT_WRITE : 0),
+            descriptor)
         let whole = TestLayout.dataBytes + TestLayout.readOnlyBytes
         let native = map(layout.data, whole, readWrite)
         var regions = [(alias, TestLayout.codeBytes), (nativeCode, TestLayout.codeBytes), (native, whole)]

@@ -8,6 +8,8 @@ public struct TestLayout: Sendable, Equatable {
     public var name: String
     public var code: UInt64
     public var data: UInt64
+    /// The case may write to its code: only whole machines run such cases.
+    public var writableCode = false
 
     public static let codeBytes = 8192
     public static let dataBytes = 8192
@@ -18,6 +20,8 @@ public struct TestLayout: Sendable, Equatable {
     /// Addresses that do not.
     public static let high = TestLayout(name: "high", code: 0x0700_0000_0000, data: 0x0700_1000_0000)
     public static let all = [low, high]
+    public static let selfModifying = TestLayout(
+        name: "writable", code: 0x1800_0000, data: 0x2800_0000, writableCode: true)
 
     func codeContains(_ address: UInt64) -> Bool { address &- code < UInt64(Self.codeBytes) }
 }
@@ -42,7 +46,7 @@ public struct TestCase: Sendable, Equatable, CustomStringConvertible {
     /// What `description` gave. Nil: not a case. Text behind `#` does not count.
     public init?(line: Substring) {
         let words = line.prefix { $0 != "#" }.split(separator: " ")
-        guard words.count == 3, let layout = TestLayout.all.first(where: { $0.name == words[0] }),
+        guard words.count == 3, let layout = (TestLayout.all + [.selfModifying]).first(where: { $0.name == words[0] }),
             let seed = UInt64(words[1], radix: 16), words[2].count % 2 == 0
         else { return nil }
         var code: [UInt8] = []
