@@ -175,6 +175,16 @@ final class HostMappings {
         }
     }
 
+    /// Unmaps pages that lie side by side in one region.
+    func unmap(_ page: UInt64, count: Int) {
+        unmapCalls &+= 1
+        guard munmap(pointer(page), count << 12) == 0 else {
+            unmapRegion(page >> 9)
+            return
+        }
+        for index in 0..<UInt64(count) { table.set(page + index, .absent) }
+    }
+
     func unmapRegion(_ number: UInt64) {
         unmapCalls &+= 1
         guard munmap(pointer(number << 9), 1 << 21) == 0 else {

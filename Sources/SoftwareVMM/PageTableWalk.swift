@@ -167,19 +167,14 @@ struct PageTableWalk {
         return region
     }
 
-    /// The translation of one of a region's 512 pages of 4 KiB; nil when there is none, or it was never used (the leaf's
-    /// accessed bit is clear).
+    /// The translation of one of a region's 512 pages of 4 KiB; nil when there is none.
     @inline(__always)
-    func usedTranslation(in region: Region, _ slot: Int, _ mode: PagingMode) -> Translation? {
-        let translation: Translation?
+    func translation(in region: Region, _ slot: Int, _ mode: PagingMode) -> Translation? {
         switch region.leaves {
-        case .absent: return nil
-        case .table(let entries):
-            translation = self.translation(by: entries + slot, index: slot, under: region.upper.rights, mode)
-        case .page(let large): translation = large
+        case .absent: nil
+        case .table(let entries): translation(by: entries + slot, index: slot, under: region.upper.rights, mode)
+        case .page(let large): large
         }
-        guard let translation, translation.leaf.pointee & PageTableEntry.accessed != 0 else { return nil }
-        return translation
     }
 
     private func translation(

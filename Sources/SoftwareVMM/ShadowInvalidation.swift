@@ -115,7 +115,7 @@ extension ShadowMMU {
             if table[region: region].live == 0 {
                 host.unmapRegion(number)
             } else {
-                revalidate(region: number, slots: 0..<512, view, mode, global: global)
+                revalidate(region: number, slots: 0..<512, view, mode, global: global, isSwitch: isSwitch)
             }
         }
     }
@@ -131,36 +131,41 @@ extension ShadowMMU {
                 if region.number >> 9 == page >> 18 && region.ofLargePages > 0 { regionNumbers.append(region.number) }
             }
             for index in regionNumbers.indices {
-                revalidate(region: regionNumbers[index], slots: 0..<512, view, mode, global: true)
+                revalidate(region: regionNumbers[index], slots: 0..<512, view, mode, global: true, isSwitch: false)
             }
         }
         guard let region = table.region(of: page) else { return }
         let slot = Int(page & 511)
         let slots = table[region: region].ofLargePages > 0 ? 0..<512 : slot..<slot + 1
-        revalidate(region: page >> 9, slots: slots, view, mode, global: true)
+        revalidate(region: page >> 9, slots: slots, view, mode, global: true, isSwitch: false)
     }
 
     private enum Verdict {
         case keep
         /// The guest's entry lost its right to write, or its dirty bit.
         case readOnly
-        case gone
+        /// There is another translation, or one that waits to be used: it may come to be this one again, or be mapped over.
+        case changed
+        /// There is none.
+        case absent
     }
 
     private func judge(
         _ entry: ShadowEntry, _ translation: Translation?, _ address: UInt64, _ view: View, _ mode: PagingMode
     ) -> Verdict {
-        guard let translation, translation.rights.user || view == .supervisor,
+        guard let translation else { return .absent }
+        guard translation.leaf.pointee & PageTableEntry.accessed != 0,
+            translation.rights.user || view == .supervisor,
             entry.isOfLargePage == (translation.pageBits > 12), entry.isOfGigabytePage == (translation.pageBits == 30),
             !entry.isGlobal || translation.global, !entry.isExecutable || translation.rights.executable,
             memory.fileOffset(of: GuestPhysicalAddress(translation.physical(address))) == entry.offset
-        else { return .gone }
+        else { return .changed }
         return entry.isGuestWritable && !translation.isWritable(user: view == .user, mode) ? .readOnly : .keep
     }
 
     /// Compares the live entries of a region with the guest's tables; those that are not right any more lose their rights.
     private func revalidate(
-        region number: UInt64, slots: Range<Int>, _ view: View, _ mode: PagingMode, global: Bool
+        region number: UInt64, slots: Range<Int>, _ view: View, _ mode: PagingMode, global: Bool, isSwitch: Bool
     ) {
         let table = host.table
         let first = number << 9
@@ -169,7 +174,7 @@ extension ShadowMMU {
         if let region = table.region(of: first), table[region: region].isLarge {
             let entry = table.entry(first)
             if entry.isGlobal && !global { return }
-            if judge(entry, walk.usedTranslation(in: found, 0, mode), guest, view, mode) == .keep {
+            if judge(entry, walk.translation(in: found, 0, mode), guest, view, mode) == .keep {
                 found.markUpperAccessed()
                 kept &+= 1
             } else {
@@ -178,34 +183,43 @@ extension ShadowMMU {
             }
             return
         }
-        // Neighbours that go are parked together.
-        var gone = (first: 0, count: 0)
+        // Neighbours that go the same way go together.
+        var gone: Gone = (0, 0, true)
         var slot = slots.lowerBound
         while true {
             // What follows may take the region away.
             guard let region = table.region(of: first) else { return }
             slot = table.nextLive(region, from: slot, global: global)
             guard slot < slots.upperBound else { break }
-            let translation = walk.usedTranslation(in: found, slot, mode)
-            switch judge(table.entry(region, slot), translation, guest &+ UInt64(slot) << 12, view, mode) {
+            let translation = walk.translation(in: found, slot, mode)
+            let verdict = judge(table.entry(region, slot), translation, guest &+ UInt64(slot) << 12, view, mode)
+            switch verdict {
             case .keep:
                 kept &+= 1
                 found.markUpperAccessed()
             case .readOnly:
                 dropped &+= 1
                 host.makeReadOnly(first + UInt64(slot), guest: true)
-            case .gone:
+            case .changed, .absent:
                 dropped &+= 1
-                if gone.count > 0, gone.first + gone.count != slot {
-                    host.park(first + UInt64(gone.first), count: gone.count)
-                    gone.count = 0
-                }
-                if gone.count == 0 { gone.first = slot }
+                let parks = isSwitch || verdict == .changed
+                if gone.first + gone.count != slot || gone.parks != parks { takeAway(&gone, number) }
+                if gone.count == 0 { gone = (slot, 0, parks) }
                 gone.count += 1
             }
             slot += 1
         }
-        if gone.count > 0 { host.park(first + UInt64(gone.first), count: gone.count) }
+        takeAway(&gone, number)
+    }
+
+    private typealias Gone = (first: Int, count: Int, parks: Bool)
+
+    /// Parks what may come back; what the guest has unmapped in the address space that stays will not.
+    private func takeAway(_ gone: inout Gone, _ region: UInt64) {
+        guard gone.count > 0 else { return }
+        let page = region << 9 + UInt64(gone.first)
+        if gone.parks { host.park(page, count: gone.count) } else { host.unmap(page, count: gone.count) }
+        gone.count = 0
     }
 
     // MARK: Retained sets
@@ -259,8 +273,8 @@ extension ShadowMMU {
             batch.region = page >> 9
             batch.found = walk.region(address & ~0x1F_FFFF, mode)
         }
-        guard let translation = walk.usedTranslation(in: batch.found, Int(page & 511), mode),
-            translation.rights.user || view == .supervisor,
+        guard let translation = walk.translation(in: batch.found, Int(page & 511), mode),
+            translation.leaf.pointee & PageTableEntry.accessed != 0, translation.rights.user || view == .supervisor,
             let offset = memory.fileOffset(of: GuestPhysicalAddress(translation.physical(address)))
         else { return }
         let wanted = entry(translation, offset: offset, view, mode)
