@@ -3,9 +3,9 @@ import Machine
 
 /// Host mappings of guest RAM, and the shadow table that knows them.
 ///
-/// What it costs here decides what it does (Linux 6.18, one page each): mapping a new page and touching it 4.2 µs; mapping over
-/// another page 5.0 µs, but 10 µs where this empties a page table of the host's, which anchors prevent; taking all rights
-/// from a mapping and giving them back 2.3 µs together, so translations that are gone are parked rather than unmapped.
+/// What it costs here decides what it does (Linux 6.18, one page each): mapping a new page and touching it 4.2 µs, mapping over
+/// another one 5.0 µs, taking all rights from a mapping and giving them back 2.3 µs together. So translations that may come
+/// back are parked rather than unmapped; their pages also keep the host's page tables, whose end and return would cost 5 µs.
 ///
 /// Safety: MAP_FIXED only ever hits the guest's ranges of the address map, which hold nothing of the VMM's.
 final class HostMappings {
@@ -75,7 +75,6 @@ final class HostMappings {
         if holds(page, count, entry) {
             guard protect(page, count, protection(entry)) else { return false }
         } else {
-            anchor(page, count)
             guard map(page, count, entry, populate: populate) else { return false }
         }
         for index in 0..<UInt64(count) { table.set(page + index, entry.advanced(by: index)) }
@@ -112,7 +111,7 @@ final class HostMappings {
     private func holds(_ page: UInt64, _ count: Int, _ entry: ShadowEntry) -> Bool {
         for index in 0..<UInt64(count) {
             let known = table.entry(page + index)
-            guard known.isHeld, !known.isAnchor, known.offset == entry.offset + index << 12 else { return false }
+            guard known.isHeld, known.offset == entry.offset + index << 12 else { return false }
         }
         return true
     }
@@ -129,22 +128,6 @@ final class HostMappings {
         // The rest of the process uses more mappings than was left to it, or the host is short of memory.
         unmapAll()
         return attempt()
-    }
-
-    /// Mapping over the last page that a host page table holds frees the table: a page of nothing beside it keeps it.
-    private func anchor(_ page: UInt64, _ count: Int) {
-        guard let region = table.region(of: page), table[region: region].held <= count, !table[region: region].isLarge
-        else { return }
-        let slot = Int(page & 511)
-        for index in 0..<512 where table.entry(region, index).isHeld {
-            guard index >= slot, index < slot + count else { return }
-        }
-        let first = table[region: region].firstPage
-        let place = slot + count <= 511 ? first + 511 : first
-        guard place < page || place >= page + UInt64(count) else { return }
-        mapCalls &+= 1
-        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
-        if mmap(pointer(place), 4096, PROT_NONE, flags, -1, 0) != MAP_FAILED { table.set(place, .anchor) }
     }
 
     private func protect(_ page: UInt64, _ count: Int, _ protection: Int32) -> Bool {

@@ -4,7 +4,6 @@
 ///     live      guest RAM, with the rights that the guest's translation gives it
 ///     parked    guest RAM without any right: a translation that is gone, kept since it may come back, which is then one
 ///               mprotect instead of a new mapping
-///     anchor    a page of nothing, which keeps the host's page table around it from being freed
 struct ShadowEntry: Equatable {
     private(set) var rawValue: UInt64
 
@@ -14,13 +13,11 @@ struct ShadowEntry: Equatable {
     private static let executable: UInt64 = 1 << 3
     private static let guestWritable: UInt64 = 1 << 4
     private static let global: UInt64 = 1 << 5
-    private static let anchorBit: UInt64 = 1 << 6
-    private static let sizeShift: UInt64 = 7
+    private static let sizeShift: UInt64 = 6
     private static let offsetMask: UInt64 = 0x00FF_FFFF_FFFF_F000
     private static let protection = live | hostWritable | executable
 
     static let absent = ShadowEntry(rawValue: 0)
-    static let anchor = ShadowEntry(rawValue: held | anchorBit)
 
     private init(rawValue: UInt64) { self.rawValue = rawValue }
 
@@ -35,7 +32,6 @@ struct ShadowEntry: Equatable {
     /// Some mapping of the host's is there.
     var isHeld: Bool { rawValue & Self.held != 0 }
     var isLive: Bool { rawValue & Self.live != 0 }
-    var isAnchor: Bool { rawValue & Self.anchorBit != 0 }
     var isExecutable: Bool { rawValue & Self.executable != 0 }
     /// The translation allows writes; the host mapping may not, where code was translated from the page.
     var isGuestWritable: Bool { rawValue & Self.guestWritable != 0 }
@@ -63,7 +59,7 @@ struct ShadowEntry: Equatable {
 
     /// Whether the host keeps this page and the one before it in one mapping.
     func continues(_ previous: ShadowEntry) -> Bool {
-        isHeld && previous.isHeld && !isAnchor && !previous.isAnchor
-            && (rawValue ^ previous.rawValue) & Self.protection == 0 && offset == previous.offset &+ 4096
+        isHeld && previous.isHeld && (rawValue ^ previous.rawValue) & Self.protection == 0
+            && offset == previous.offset &+ 4096
     }
 }

@@ -281,7 +281,7 @@ extension ShadowMMU {
         let known = host.table.entry(page)
         batch.found.markUpperAccessed()
         if known == wanted { return }
-        let isParked = known.isHeld && !known.isAnchor && known.offset == offset
+        let isParked = known.isHeld && known.offset == offset
         restored &+= 1
         if batch.count > 0, page == batch.page + UInt64(batch.count), isParked == batch.isParked,
             wanted == batch.entry.advanced(by: UInt64(batch.count))

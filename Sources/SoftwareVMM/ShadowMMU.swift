@@ -105,17 +105,7 @@ final class ShadowMMU {
     }
 
     /// Maps the page for an access of ring 3 that has faulted and is about to be made again. Nothing if it would fault still.
-    func prefill(_ address: UInt64, _ access: Access, _ mode: PagingMode) {
-        guard case .filled = fill(address, access, mode) else { return }
-        // A page that ring 0 had used too (a stack that system calls write to, say) and now is another one.
-        let page = hostPage(address, .supervisor)
-        let known = host.table.entry(page)
-        guard known.isHeld, !known.isLive, !known.isAnchor, let translation = walk.look(up: address, mode),
-            translation.pageBits == 12,
-            let offset = memory.fileOffset(of: GuestPhysicalAddress(translation.pageAddress))
-        else { return }
-        _ = host.establish(page, count: 1, entry(translation, offset: offset, .supervisor, mode), populate: false)
-    }
+    func prefill(_ address: UInt64, _ access: Access, _ mode: PagingMode) { _ = fill(address, access, mode) }
 
     func hostPage(_ address: UInt64, _ view: View) -> UInt64 {
         (view == .user ? address : map.supervisorHost(address)) >> 12

@@ -17,7 +17,7 @@ final class ShadowTable {
         fileprivate(set) var number: UInt64 = 0
         fileprivate var leaf: Leaf?
         fileprivate var large = ShadowEntry.absent
-        /// Pages that are live, and that are held (live, parked or anchors).
+        /// Pages that are live, and that are held (live or parked).
         fileprivate(set) var live: Int32 = 0
         /// Live pages that are not global.
         fileprivate(set) var local: Int32 = 0
