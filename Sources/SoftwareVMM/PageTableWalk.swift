@@ -167,6 +167,12 @@ struct PageTableWalk {
         return region
     }
 
+    /// For comparing shadow entries of a region with its page table; nil when it has none.
+    func comparison(with region: Region, user: Bool, _ mode: PagingMode) -> TableComparison? {
+        guard case .table(let entries) = region.leaves else { return nil }
+        return TableComparison(entries, region.upper.rights, user: user, mode, reserved: reserved(mode), memory)
+    }
+
     /// The translation of one of a region's 512 pages of 4 KiB; nil when there is none.
     @inline(__always)
     func translation(in region: Region, _ slot: Int, _ mode: PagingMode) -> Translation? {

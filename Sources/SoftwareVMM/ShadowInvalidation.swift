@@ -183,20 +183,33 @@ extension ShadowMMU {
             }
             return
         }
+        guard let region = table.region(of: first) else { return }
+        let comparison = walk.comparison(with: found, user: view == .user, mode)
+        let isWhole = slots.count == 512
+        var subjects = 1
+        if isWhole { subjects = Int(global ? table[region: region].live : table[region: region].local) }
+        if isWhole, let comparison, table.stillAgrees(region, global: global, comparison) {
+            kept &+= UInt64(subjects)
+            found.markUpperAccessed()
+            return
+        }
+        let droppedBefore = dropped
         // Neighbours that go the same way go together.
         var gone: Gone = (0, 0, true)
         var slot = slots.lowerBound
         while true {
             // What follows may take the region away.
             guard let region = table.region(of: first) else { return }
-            slot = table.nextLive(region, from: slot, global: global)
+            if let comparison {
+                slot = table.nextDifferent(region, from: slot, global: global, comparison)
+            } else {
+                slot = table.nextLive(region, from: slot, global: global)
+            }
             guard slot < slots.upperBound else { break }
             let translation = walk.translation(in: found, slot, mode)
             let verdict = judge(table.entry(region, slot), translation, guest &+ UInt64(slot) << 12, view, mode)
             switch verdict {
-            case .keep:
-                kept &+= 1
-                found.markUpperAccessed()
+            case .keep: break
             case .readOnly:
                 dropped &+= 1
                 host.makeReadOnly(first + UInt64(slot), guest: true)
@@ -210,6 +223,13 @@ extension ShadowMMU {
             slot += 1
         }
         takeAway(&gone, number)
+        let remaining = subjects - Int(dropped - droppedBefore)
+        guard remaining > 0 else { return }
+        kept &+= UInt64(remaining)
+        found.markUpperAccessed()
+        // Worth its copy where the same table will be compared again.
+        guard isWhole, !isSwitch, let comparison, let region = table.region(of: first) else { return }
+        table.setAgreed(region, global: global, comparison)
     }
 
     private typealias Gone = (first: Int, count: Int, parks: Bool)

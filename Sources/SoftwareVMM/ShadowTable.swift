@@ -28,6 +28,9 @@ final class ShadowTable {
         fileprivate var nextInBucket: Int32 = -1
         fileprivate var nextLarge: UInt32 = 0
         fileprivate var previousLarge: UInt32 = 0
+        /// What the entries agreed with when `guest` of the leaf was copied, unless one was entered since.
+        fileprivate var agreed: TableComparison?
+        fileprivate var agreedGlobals = false
         /// Filled since eviction looked last.
         var isRecent = false
         /// Switches of address space for which nothing in it was live.
@@ -38,22 +41,25 @@ final class ShadowTable {
         var firstPage: UInt64 { number << 9 }
     }
 
-    /// 512 entries, then 512 next and 512 previous links of the lists by RAM page, then a bit for each live entry and
-    /// one for each that is live and not global.
+    /// 512 entries, then 512 next and 512 previous links of the lists by RAM page, then the guest's page table as it was when the
+    /// entries were last found to agree with it, then a bit for each live entry and one for each that is live and not global.
     fileprivate struct Leaf {
-        static let bytes = 512 * 16 + 128
+        static let bytes = 512 * 24 + 128
         let entries: UnsafeMutablePointer<ShadowEntry>
         let next: UnsafeMutablePointer<UInt32>
         let previous: UnsafeMutablePointer<UInt32>
+        let guest: UnsafeMutablePointer<UInt64>
         let live: UnsafeMutablePointer<UInt64>
         let local: UnsafeMutablePointer<UInt64>
 
         init(_ block: UnsafeMutableRawPointer) {
-            memset(block, 0, Self.bytes)
+            memset(block, 0, 8192)
+            memset(block + 12288, 0, 128)
             entries = block.bindMemory(to: ShadowEntry.self, capacity: 512)
             next = (block + 4096).bindMemory(to: UInt32.self, capacity: 512)
             previous = (block + 6144).bindMemory(to: UInt32.self, capacity: 512)
-            live = (block + 8192).bindMemory(to: UInt64.self, capacity: 16)
+            guest = (block + 8192).bindMemory(to: UInt64.self, capacity: 512)
+            live = (block + 12288).bindMemory(to: UInt64.self, capacity: 16)
             local = live + 8
         }
 
@@ -231,6 +237,43 @@ final class ShadowTable {
         return word << 6 + bits.trailingZeroBitCount
     }
 
+    // MARK: Comparison with the guest
+
+    /// The first live page at or behind `slot` that does not plainly agree with the guest's page table; 512 when there is none.
+    func nextDifferent(_ region: Int, from slot: Int, global: Bool, _ comparison: TableComparison) -> Int {
+        guard let leaf = regions[region].leaf else { return nextLive(region, from: slot, global: global) }
+        let live = global ? leaf.live : leaf.local
+        guard slot < 512 else { return 512 }
+        var word = slot >> 6
+        var bits = live[word] & (UInt64.max << UInt64(slot & 63))
+        while true {
+            while bits != 0 {
+                let next = word << 6 + bits.trailingZeroBitCount
+                guard comparison.agrees(leaf.entries[next], next) else { return next }
+                bits &= bits - 1
+            }
+            word += 1
+            if word == 8 { return 512 }
+            bits = live[word]
+        }
+    }
+
+    /// Whether nothing has changed, in the guest's page table or here, since all entries agreed with it.
+    func stillAgrees(_ region: Int, global: Bool, _ comparison: TableComparison) -> Bool {
+        guard let leaf = regions[region].leaf, regions[region].agreed == comparison,
+            regions[region].agreedGlobals || !global
+        else { return false }
+        return memcmp(leaf.guest, comparison.entries, 4096) == 0
+    }
+
+    /// All live entries (those that are not global only, or all) agree with the guest's page table as it is.
+    func setAgreed(_ region: Int, global: Bool, _ comparison: TableComparison) {
+        guard let leaf = regions[region].leaf else { return }
+        memcpy(leaf.guest, comparison.entries, 4096)
+        regions[region].agreed = comparison
+        regions[region].agreedGlobals = global
+    }
+
     /// Enters what is at a host page now.
     func set(_ page: UInt64, _ entry: ShadowEntry) {
         var index = find(page >> 9)
@@ -249,6 +292,7 @@ final class ShadowTable {
         leaf.live[slot >> 6] = leaf.live[slot >> 6] & ~bit | (entry.isLive ? bit : 0)
         leaf.local[slot >> 6] = leaf.local[slot >> 6] & ~bit | (entry.isLive && !entry.isGlobal ? bit : 0)
         if entry.isGuestWritable { link(index, leaf, slot, entry) }
+        if entry.isLive { regions[Int(index)].agreed = nil }
         count(index, old, pages: -1)
         count(index, entry, pages: 1)
         mappings += begins(page) + begins(page + 1) - before
