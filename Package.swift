@@ -8,13 +8,18 @@ let isCI = Context.environment["VBENCH_STRICT"] != nil
 let strict: [SwiftSetting] =
     [.enableUpcomingFeature("ExistentialAny")] + (isCI ? [.treatAllWarnings(as: .error)] : [])
 
+/// What runs between guest exit and guest entry. Dynamic exclusivity checks (SE-0176) would be there on every exit, in the thread
+/// that owns all of it.
+let exitPath: [SwiftSetting] =
+    strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+
 func library(
     _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
-    resources: [Resource]? = nil, plugins: [Target.PluginUsage]? = nil
+    resources: [Resource]? = nil, settings: [SwiftSetting] = strict, plugins: [Target.PluginUsage]? = nil
 ) -> Target {
     .target(
         name: name, dependencies: dependencies, exclude: exclude, resources: resources,
-        swiftSettings: strict, plugins: plugins)
+        swiftSettings: settings, plugins: plugins)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
@@ -52,11 +57,12 @@ let package = Package(
             [
                 "GuestInterface", "Host", "CElf", "CLinux", "CNuma",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
-            ]),
-        library("HardwareVMM", ["Machine", "Host", "GuestInterface", "CLinux", "CZydis"]),
-        library("Translator", ["GuestInterface", "CZydis"]),
-        library("Interpreter", ["Machine", "CZydis"]),
-        library("SoftwareVMM", ["Machine", "Translator", "Interpreter", "CLinux", "CZydis"]),
+            ], settings: exitPath),
+        library("HardwareVMM", ["Machine", "Host", "GuestInterface", "CLinux", "CZydis"], settings: exitPath),
+        library("Translator", ["GuestInterface", "CZydis"], settings: exitPath),
+        library("Interpreter", ["Machine", "CZydis"], settings: exitPath),
+        library(
+            "SoftwareVMM", ["Machine", "Translator", "Interpreter", "CLinux", "CZydis"], settings: exitPath),
         library("Results"),
         library("Suite"),
         library("Statistics"),
