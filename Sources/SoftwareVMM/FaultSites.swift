@@ -74,15 +74,15 @@ final class FaultSites {
         case mapped
         /// The page would have been mapped at the first such access.
         case unmapped
-        /// The page is protected, since code was translated from it.
-        case traced
+        /// It would have trapped: the page is protected, since code was translated from it, or a device's.
+        case trapping
     }
 
     /// A callout has accessed a page. False: the site does not pay any more.
     func noteCallout(at key: Key, page: UInt64, otherwise: Counterfactual) -> Bool {
         callouts &+= 1
         guard let index = sites.index(forKey: key) else { return true }
-        let spared = otherwise == .traced || otherwise == .unmapped && sites.values[index].lastPage != page
+        let spared = otherwise == .trapping || otherwise == .unmapped && sites.values[index].lastPage != page
         sites.values[index].lastPage = page
         if spared {
             sites.values[index].spared += 1
@@ -128,7 +128,7 @@ extension SoftwareMachine {
         cpu.rip &+= access.length
         let isMapped = shadow.isMapped(address, user: ring == .user, access.isStore)
         let otherwise: FaultSites.Counterfactual =
-            exitReason == .tracedWrite ? .traced : isMapped ? .mapped : .unmapped
+            exitReason == .tracedWrite || exitReason == .mmio ? .trapping : isMapped ? .mapped : .unmapped
         if !sites.noteCallout(at: key, page: address >> 12, otherwise: otherwise) { revert(key) }
         return true
     }
@@ -151,7 +151,7 @@ extension SoftwareMachine {
             throw GuestException(vector: GuestException.pageFault, errorCode: code, address: address)
         }
         guard let pointer = memory.pointer(to: GuestPhysicalAddress(physical), count: UInt64(access.bytes)) else {
-            return false
+            return carryOutOnDevice(access, physical)
         }
         switch access.operation {
         case .store(let source):
@@ -159,11 +159,7 @@ extension SoftwareMachine {
                 exitReason = .tracedWrite
                 cache.invalidate(offset: offset, bytes: physical & 0xFFF, count: access.bytes)
             }
-            let value =
-                switch source {
-                case .register(let number): cpu[number]
-                case .immediate(let value): value
-                }
+            let value = value(of: source)
             switch access.bytes {
             case 1: pointer.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
             case 2: pointer.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
@@ -171,21 +167,41 @@ extension SoftwareMachine {
             default: pointer.storeBytes(of: value, as: UInt64.self)
             }
         case .load(let register, let bits, let isSigned):
-            let value: UInt64
-            switch access.bytes {
-            case 1:
-                let byte = pointer.load(as: UInt8.self)
-                value = isSigned ? UInt64(bitPattern: Int64(Int8(bitPattern: byte))) : UInt64(byte)
-            case 2:
-                let word = pointer.loadUnaligned(as: UInt16.self)
-                value = isSigned ? UInt64(bitPattern: Int64(Int16(bitPattern: word))) : UInt64(word)
-            case 4:
-                let word = pointer.loadUnaligned(as: UInt32.self)
-                value = isSigned ? UInt64(bitPattern: Int64(Int32(bitPattern: word))) : UInt64(word)
-            default: value = pointer.loadUnaligned(as: UInt64.self)
-            }
-            write(value, to: register, bits: bits)
+            let value =
+                switch access.bytes {
+                case 1: UInt64(pointer.load(as: UInt8.self))
+                case 2: UInt64(pointer.loadUnaligned(as: UInt16.self))
+                case 4: UInt64(pointer.loadUnaligned(as: UInt32.self))
+                default: pointer.loadUnaligned(as: UInt64.self)
+                }
+            write(isSigned ? Self.extended(value, bytes: access.bytes) : value, to: register, bits: bits)
         }
         return true
+    }
+
+    private func value(of source: MemoryAccess.Source) -> UInt64 {
+        switch source {
+        case .register(let number): cpu[number]
+        case .immediate(let value): value
+        }
+    }
+
+    /// `value`, sign-extended from its low bytes.
+    private static func extended(_ value: UInt64, bytes: Int) -> UInt64 {
+        let shift = UInt64(64 - 8 * bytes)
+        return UInt64(bitPattern: Int64(bitPattern: value << shift) >> Int64(shift))
+    }
+
+    /// False: no device there either.
+    private func carryOutOnDevice(_ access: MemoryAccess, _ physical: UInt64) -> Bool {
+        guard ring == .supervisor, isDevice(physical) else { return false }
+        exitReason = .mmio
+        switch access.operation {
+        case .store(let source): return writeDevice(physical, size: access.bytes, value: value(of: source))
+        case .load(let register, let bits, let isSigned):
+            guard let value = readDevice(physical, size: access.bytes) else { return false }
+            write(isSigned ? Self.extended(value, bytes: access.bytes) : value, to: register, bits: bits)
+            return true
+        }
     }
 }

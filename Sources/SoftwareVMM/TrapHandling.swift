@@ -184,6 +184,7 @@ extension SoftwareMachine {
                             "ring \(cpu.privilege) accesses guest-physical \(hex(physical)), where there is no RAM"))
                 }
                 exitReason = .mmio
+                noteTrappingAccess()
                 do throws(GuestException) { try interpretInstruction() } catch { try deliver(error) }
             case .failed(let reason):
                 recoverGuestState(host)

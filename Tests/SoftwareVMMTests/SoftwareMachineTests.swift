@@ -149,6 +149,33 @@ struct SoftwareMachineTests {
         #expect(outcome.counters["software.calloutAccesses"] == 993)
     }
 
+    @Test func deviceRegistersBecomeCallouts() throws {
+        let outcome = try run { guest in
+            // From x2APIC mode by way of disabled to xAPIC mode.
+            guest.raw(0xB9, 0x1B, 0, 0, 0)  // mov ecx, IA32_APIC_BASE
+            guest.edx(0)
+            guest.eax(0xFEE0_0100)
+            guest.raw(0x0F, 0x30)  // wrmsr
+            guest.eax(0xFEE0_0900)
+            guest.raw(0x0F, 0x30)  // wrmsr
+            guest.rbx(0xFEE0_0080)  // the task-priority register, of eight bits
+            guest.raw(0x31, 0xED)  // xor ebp, ebp
+            guest.loop(500) { body in
+                body.raw(0x44, 0x89, 0x3B)  // mov [rbx], r15d
+                body.raw(0x8B, 0x03)  // mov eax, [rbx]
+                body.raw(0x01, 0xC5)  // add ebp, eax
+            }
+            guest.raw(0x81, 0xFD, 0x42, 0xF4, 0x00, 0x00)  // cmp ebp, the sum of 1…500 modulo 256
+            guest.raw(0x0F, 0x94, 0xC0)  // sete al
+            guest.raw(0x0F, 0xB6, 0xC0)  // movzx eax, al
+            guest.raw(0xE7, 0xF4)  // out 0xF4, eax
+        }
+        #expect(outcome.end == .debugExit(code: 1))
+        #expect(count(outcome, .mmio) == 1000)
+        #expect(outcome.counters["software.calloutSites"] == 2)
+        #expect(outcome.counters["software.calloutAccesses"] == 984)
+    }
+
     @Test func aTinyCodeCacheIsFlushedAndStillRight() throws {
         let observer = RecordingObserver()
         let outcome = try run(observer, codeCacheBytes: 64 << 10) { guest in

@@ -10,7 +10,7 @@ public enum SoftwareBackend: Backend {
     public static func availability() -> Availability {
         switch SoftwareMachine.support() {
         case .supported:
-            .available(detail: "binary translation of ring 0, direct execution of ring 3")
+            .available(detail: "binary translation of ring 0; ring 3 run directly or translated")
         case .unavailable(let reason, let remedy):
             .unavailable(reason: reason, remedy: remedy)
         }
