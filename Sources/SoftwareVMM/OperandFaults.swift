@@ -13,7 +13,12 @@ extension SoftwareMachine {
         let next = cpu.rip &+ UInt64(info.length)
         for index in 0..<Int(info.operand_count) {
             let operand = fetch.operands[index]
-            guard operand.type == ZYDIS_OPERAND_TYPE_MEMORY, operand.mem.type == ZYDIS_MEMOP_TYPE_MEM else { continue }
+            guard operand.type == ZYDIS_OPERAND_TYPE_MEMORY else { continue }
+            // A gather or scatter: one of its addresses was not canonical.
+            if operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB {
+                return operand.mem.segment == ZYDIS_REGISTER_SS ? .stack : .protection
+            }
+            guard operand.mem.type == ZYDIS_MEMOP_TYPE_MEM else { continue }
             let size = max(UInt64(operand.size) / 8, 1)
             var address = effectiveAddress(operand, info, next: next) &+ bitStringOffset(info)
             let isWrite = UInt32(operand.actions) & ZYDIS_OPERAND_ACTION_MASK_WRITE.rawValue != 0

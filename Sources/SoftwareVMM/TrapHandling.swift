@@ -195,7 +195,9 @@ extension SoftwareMachine {
         recoverGuestState(host)
         exitReason = .exception
         switch vector {
-        case GuestException.generalProtection, GuestException.stackFault: try deliver(exceptionOfOperands())
+        // Ring 3 sees its own addresses and segments: what the CPU says is right.
+        case GuestException.generalProtection where user: try deliver(.protection)
+        case GuestException.generalProtection: try deliver(exceptionOfOperands())
         case 0...31: try deliver(exception(ofTrap: vector))
         default: throw .unsupported("host trap \(vector) (signal \(signal)) in translated code")
         }

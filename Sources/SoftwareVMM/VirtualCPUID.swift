@@ -41,8 +41,8 @@ enum VirtualCPUID {
             // SMEP, INVPCID, RTM and HLE, MPX, resource monitoring, SMAP, processor trace.
             leaf.ebx &=
                 ~(1 << 7 | 1 << 10 | 1 << 4 | 1 << 11 | 1 << 14 | 1 << 12 | 1 << 15 | 1 << 20 | 1 << 25)
-            // UMIP, protection keys, WAITPKG, shadow stacks, LA57, RDPID, bus-lock detection.
-            leaf.ecx &= ~(1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 16 | 1 << 22 | 1 << 24)
+            // UMIP, protection keys, WAITPKG, shadow stacks, LA57, RDPID, bus-lock detection, MOVDIR64B, ENQCMD.
+            leaf.ecx &= ~(1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 16 | 1 << 22 | 1 << 24 | 1 << 28 | 1 << 29)
             // IBT, AMX, architectural LBRs, speculation-control MSRs.
             leaf.edx &=
                 ~(1 << 20 | 1 << 22 | 1 << 24 | 1 << 25 | 1 << 19 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29

@@ -40,6 +40,15 @@ extension DecodedInstruction {
         return Self.register(memory.mem.index) == nil
     }
 
+    /// BT, BTS, BTR and BTC with the bit in a register: its offset is part of the sum that 32-bit addresses truncate.
+    var reachesBeyondOperand: Bool {
+        switch mnemonic {
+        case ZYDIS_MNEMONIC_BT, ZYDIS_MNEMONIC_BTS, ZYDIS_MNEMONIC_BTR, ZYDIS_MNEMONIC_BTC:
+            operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER
+        default: false
+        }
+    }
+
     var scaleLogarithm: UInt8 { UInt8((memory?.mem.scale ?? 1).trailingZeroBitCount & 3) }
 }
 
@@ -117,9 +126,9 @@ extension Translator {
     private func emitNarrowSegmentAccess(
         _ instruction: DecodedInstruction, _ emitter: inout CodeEmitter
     ) -> Flow {
-        guard let memory = instruction.memory, !instruction.hasVectorIndex, let scratch = instruction.scratch() else {
-            return callout(instruction, &emitter)
-        }
+        guard let memory = instruction.memory, !instruction.hasVectorIndex, !instruction.reachesBeyondOperand,
+            let scratch = instruction.scratch()
+        else { return callout(instruction, &emitter) }
         let operand = RelocatedOperand(base: scratch)
         let needsBase = needsSegmentBase(instruction)
         let other = needsBase ? instruction.scratch(excluding: scratch) : nil
