@@ -25,8 +25,10 @@ final class CodeCache {
     struct Block {
         fileprivate(set) var guestStart: UInt64
         fileprivate(set) var ring: Ring
-        /// Host address of its first byte, where indirect branches enter.
+        /// Host address of its first byte.
         fileprivate(set) var host: UInt64
+        /// Where indirect branches enter.
+        fileprivate(set) var indirectEntry: UInt64
         fileprivate(set) var hostBytes: Int
         fileprivate(set) var directEntry: UInt64
         fileprivate(set) var map: [MapEntry]
@@ -180,13 +182,13 @@ final class CodeCache {
 
     private func putInTable(_ number: Int) {
         let block = blocks[number]
-        table(block.ring)[Int(block.guestStart & 0xFFFF)] = block.host
-        secondTable(block.ring)[secondSlot(of: block.guestStart)] = (block.guestStart, block.host)
+        table(block.ring)[Int(block.guestStart & 0xFFFF)] = block.indirectEntry
+        secondTable(block.ring)[secondSlot(of: block.guestStart)] = (block.guestStart, block.indirectEntry)
     }
 
     private func removeFromTable(_ number: Int) {
         guard blocks[number].isIndirectTarget else { return }
-        let host = blocks[number].host
+        let host = blocks[number].indirectEntry
         let ring = blocks[number].ring
         let first = table(ring) + Int(blocks[number].guestStart & 0xFFFF)
         if first.pointee == host { first.pointee = missStub(ring) }
@@ -353,7 +355,8 @@ final class CodeCache {
         }
         let bucket = bucket(of: translated.guestStart)
         let block = Block(
-            guestStart: translated.guestStart, ring: ring, host: host, hostBytes: bytes,
+            guestStart: translated.guestStart, ring: ring, host: host,
+            indirectEntry: host + UInt64(translated.indirectEntry), hostBytes: bytes,
             directEntry: host + UInt64(translated.directEntry), map: translated.map,
             guestBytes: translated.guestBytes, pages: ownPages, exits: ownExits, nextInHash: buckets[bucket])
         let number: Int

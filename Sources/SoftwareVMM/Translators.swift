@@ -11,10 +11,15 @@ final class Translators {
     let supervisorTrap: Translator
 
     init(map: AddressMap) {
+        // LOOP is quick on AMD's CPUs only (and those of Hygon, which are theirs).
+        let vendor = clinux_cpuid(0, 0).ebx
+        let verifiesByLoop = vendor == 0x6874_7541 || vendor == 0x6F67_7948
         func make(_ privilege: TranslationOptions.Privilege, _ limit: Int) -> Translator {
             Translator(
                 layout: Self.layout(privilege),
-                options: TranslationOptions(privilege: privilege, windowBase: map.window, instructionLimit: limit))
+                options: TranslationOptions(
+                    privilege: privilege, windowBase: map.window, instructionLimit: limit,
+                    verifiesByLoop: verifiesByLoop))
         }
         supervisor = make(.supervisor, 64)
         user = make(.user, 64)
@@ -23,7 +28,8 @@ final class Translators {
         supervisorTrap = Translator(
             layout: Self.layout(.supervisor),
             options: TranslationOptions(
-                privilege: .supervisor, windowBase: map.window, instructionLimit: 1, alwaysExits: true))
+                privilege: .supervisor, windowBase: map.window, instructionLimit: 1, alwaysExits: true,
+                verifiesByLoop: verifiesByLoop))
     }
 
     func translator(for ring: TranslationOptions.Privilege, single: Bool) -> Translator {

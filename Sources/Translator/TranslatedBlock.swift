@@ -6,7 +6,9 @@ public struct TranslatedBlock: Sendable {
     public var guestBytes: Int
     public var instructionCount: Int
     public var code: [UInt8]
-    /// Offset in `code` at which a direct branch enters. Indirect branches enter at 0, where the address is verified.
+    /// Offset in `code` at which indirect branches enter, where the address is verified.
+    public var indirectEntry: Int
+    /// Offset in `code` at which a direct branch enters.
     public var directEntry: Int
     public var exits: [BlockExit]
     /// Sorted by `hostOffset`; covers all of `code`.

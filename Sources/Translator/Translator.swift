@@ -4,9 +4,10 @@ import CZydis
 ///
 /// A pure function of its arguments. Layout of a block:
 ///
-///     0            verify that RCX is this block's guest address (indirect branches enter here), else miss
-///     directEntry  translated instructions; conditional branches leave to their stubs
-///     …            stubs, one a direct exit: name the exit, leave for the dispatcher
+///     0              where a wrong address leaves
+///     indirectEntry  verify that RCX is this block's guest address
+///     directEntry    translated instructions; conditional branches leave to their stubs
+///     …              stubs, one a direct exit: name the exit, leave for the dispatcher
 ///
 /// Guest registers stay in the same host registers. FS base is the window base (ring 3: the guest's own), GS base the vCPU
 /// state (see `VCPULayout`). Not thread-safe: the decoder's storage is used again for every instruction.
@@ -48,7 +49,7 @@ public final class Translator {
         var assembly = Assembly(
             emitter: CodeEmitter(
                 layout: layout, guestPrefix: options.privilege == .supervisor ? 0x64 : nil, buffer: buffer))
-        emitVerification(of: rip, &assembly.emitter)
+        let indirectEntry = emitVerification(of: rip, &assembly.emitter)
         let directEntry = assembly.emitter.offset
         var position = 0
         var count = 0
@@ -86,7 +87,7 @@ public final class Translator {
         let exits = emitStubs(&assembly)
         return TranslatedBlock(
             guestStart: rip, guestBytes: position, instructionCount: count, code: assembly.emitter.code,
-            directEntry: directEntry, exits: exits, map: assembly.emitter.map)
+            indirectEntry: indirectEntry, directEntry: directEntry, exits: exits, map: assembly.emitter.map)
     }
 
     private func translate(_ instruction: DecodedInstruction, _ assembly: inout Assembly) -> Flow {

@@ -84,10 +84,14 @@ public struct TranslationOptions: Sendable {
     /// instructions, of which it does one round.
     public var alwaysExits: Bool
 
+    /// Whether targets of indirect branches are verified by LOOP, which AMD's CPUs are fast at, or by JRCXZ.
+    public var verifiesByLoop: Bool
+
     public init(
         privilege: Privilege = .supervisor, windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64,
-        alwaysExits: Bool = false
+        alwaysExits: Bool = false, verifiesByLoop: Bool = true
     ) {
+        self.verifiesByLoop = verifiesByLoop
         self.privilege = privilege
         self.windowBase = windowBase
         self.instructionLimit = instructionLimit

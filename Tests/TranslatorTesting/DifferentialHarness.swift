@@ -157,7 +157,9 @@ public final class DifferentialHarness {
         // Should a system call get past the generator, it must not reach the host.
         precondition(vb_sw_dispatch_user_calls(0x5500_0000_0000, 0x7FFF_FFFF_F000 - 0x5500_0000_0000) == 0)
         translator = Translator(
-            layout: Self.layout, options: TranslationOptions(privilege: privilege, windowBase: Self.window))
+            layout: Self.layout,
+            options: TranslationOptions(
+                privilege: privilege, windowBase: Self.window, verifiesByLoop: privilege == .user))
     }
 
     deinit {
@@ -538,7 +540,7 @@ public final class DifferentialHarness {
         let host = UInt64(UInt(bitPattern: target))
         blocks.append((host, host + UInt64(block.code.count), block))
         let direct = host + UInt64(block.directEntry)
-        entries[rip] = (host, direct)
+        entries[rip] = (host + UInt64(block.indirectEntry), direct)
         used = (used + block.code.count + 15) & ~15
         return direct
     }

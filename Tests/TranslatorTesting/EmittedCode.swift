@@ -67,7 +67,7 @@ public enum EmittedCode {
         for target in targets where !boundaries.contains(target) {
             throw Violation(description: "branches to offset \(target), between instructions: \(text(block))")
         }
-        guard boundaries.contains(block.directEntry) else {
+        guard boundaries.contains(block.directEntry), boundaries.contains(block.indirectEntry) else {
             throw Violation(description: "is entered between instructions: \(text(block))")
         }
         for exit in block.exits {
