@@ -76,13 +76,13 @@ final class RetainedSets {
     /// One in so many runs is not brought back: if it is used it faults once and is in the next set, else it is out for good.
     private static let forgetOneIn = 16
 
-    /// The runs to bring back for a root.
-    func forEachRun(_ root: UInt64, user: Bool, _ body: (Run) -> Void) {
+    /// The runs to bring back for a root, until `body` says that it is enough.
+    func forEachRun(_ root: UInt64, user: Bool, _ body: (Run) -> Bool) {
         guard let slot = find(root) else { return }
         slots[slot][user: user].visits &+= 1
         let half = slots[slot][user: user]
         for index in 0..<half.count where (index &+ half.visits) % Self.forgetOneIn != 0 {
-            body(runs[first(slot, user) + index])
+            guard body(runs[first(slot, user) + index]) else { return }
         }
     }
 }

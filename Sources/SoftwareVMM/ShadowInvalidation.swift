@@ -244,12 +244,23 @@ extension ShadowMMU {
 
     // MARK: Retained sets
 
+    /// What one switch brings back at most, in calls of the host and in pages looked at: an address space may have been left with much
+    /// more than it will use in its next turn. Some hundred microseconds each.
+    private static let mostCalls = 64
+    private static let mostPages = 4096
+
     /// Remembers what is live of the root that goes, and maps what the one that comes had when it went.
     private func exchange(_ view: View, _ old: UInt64, _ mode: PagingMode) {
         if old != .max { remember(view, old) }
         var batch = Batch()
+        var pages = 0
         retained.forEachRun(mode.root, user: view == .user) { run in
-            for page in run.page..<run.page + UInt64(run.count) { restore(page, view, mode, &batch) }
+            for page in run.page..<run.page + UInt64(run.count) {
+                guard batch.calls < Self.mostCalls, pages < Self.mostPages else { return false }
+                restore(page, view, mode, &batch)
+                pages += 1
+            }
+            return true
         }
         finish(&batch)
     }
@@ -281,6 +292,8 @@ extension ShadowMMU {
         var page: UInt64 = 0
         var count = 0
         var entry = ShadowEntry.absent
+        /// Batches done.
+        var calls = 0
         /// They show the right part of the file and want only their rights back.
         var isParked = false
         var region: UInt64 = .max
@@ -317,7 +330,9 @@ extension ShadowMMU {
     }
 
     private func finish(_ batch: inout Batch) {
-        if batch.count > 0 { _ = host.establish(batch.page, count: batch.count, batch.entry, populate: false) }
+        guard batch.count > 0 else { return }
+        _ = host.establish(batch.page, count: batch.count, batch.entry, populate: false)
         batch.count = 0
+        batch.calls += 1
     }
 }
