@@ -99,7 +99,9 @@ let package = Package(
             ],
             swiftSettings: strict),
         tests("Lab", ["Backends", "Results", "Suite"]),
-        .testTarget(name: "VBenchTests", dependencies: ["vbench", "Results", "GuestImages"], swiftSettings: strict),
+        .testTarget(
+            name: "VBenchTests", dependencies: ["vbench", "Results", "GuestImages", "Machine", "MachineTesting"],
+            swiftSettings: strict),
         .target(
             name: "TranslatorTesting", dependencies: ["Translator", "CLinux", "CZydis"],
             path: "Tests/TranslatorTesting", swiftSettings: strict),

@@ -114,11 +114,17 @@ extension Interpreter {
             // SS:RSP are always popped in 64-bit mode.
             let stack = try pop(size)
             let stackSelector = UInt16(truncatingIfNeeded: try pop(size))
+            let code = segments[1]
             try loadCode(selector, offset: offset, isReturn: true)
             if stackSelector & ~3 == 0 {
                 segments[2] = SegmentRegister(selector: stackSelector, limit: 0, attributes: 0)
             } else {
-                try loadSegment(2, stackSelector)
+                do throws(Interruption) { try loadSegment(2, stackSelector) } catch {
+                    // A fault leaves CS as it was.
+                    setSegment(1, code)
+                    pendingEvent = nil
+                    throw error
+                }
             }
             registers[4] = stack
         } else {

@@ -63,10 +63,7 @@ final class ChildProcess {
         let errorPipe = order.passesOutput ? nil : try Pipe()
         let sink = try Descriptor(opening: "/dev/null", flags: O_WRONLY)
         defer { sink.close() }
-        let environment = ProcessInfo.processInfo.environment.filter { Self.isInherited($0.key) }
-            .merging(["TMPDIR": scratch]) { _, new in new }
-            // Crash handlers of the Swift runtime and the software VMM's would get into each other's way.
-            .merging(["SWIFT_BACKTRACE": "enable=no"]) { old, _ in old }
+        let environment = ChildEnvironment.inherited.merging(["TMPDIR": scratch]) { _, new in new }
         do {
             pid = try Self.spawn(
                 launcher, environment: environment,
@@ -97,12 +94,6 @@ final class ChildProcess {
         // The order fits the pipe (64 KiB) or the child reads while we write; a child that died before is found later.
         try? input.writing.write(Array(JSONEncoder().encode(order)))
         input.writing.close()
-    }
-
-    /// A guest that breaks out of its machine can read what its process holds: no secrets of the user's environment.
-    private static func isInherited(_ variable: String) -> Bool {
-        ["PATH", "HOME", "LANG", "TZ"].contains(variable)
-            || ["LC_", "LD_", "SWIFT_", "ASAN_", "TSAN_", "UBSAN_", "LLVM_"].contains { variable.hasPrefix($0) }
     }
 
     deinit { end() }

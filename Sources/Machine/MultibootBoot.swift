@@ -76,6 +76,7 @@ extension BootLoader {
         try writer.put(string: "vbench")
         writer = FieldWriter(memory: memory, address: MultibootLayout.moduleName)
         try writer.put(string: moduleName)
+        try writeFirmwareData(to: memory)
         return BootState(
             protectedModeEntry: UInt32(truncatingIfNeeded: plan.entry.rawValue), rax: MultibootLayout.magic,
             rbx: UInt32(MultibootLayout.information), gdtBase: BootLayout.gdt, gdtLimit: try writeGDT(to: memory))

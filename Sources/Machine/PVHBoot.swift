@@ -44,6 +44,7 @@ extension BootLoader {
             try writer.put(range.type)
             try writer.put(UInt32(0))
         }
+        try writeFirmwareData(to: memory)
         return BootState(
             protectedModeEntry: UInt32(truncatingIfNeeded: plan.entry.rawValue),
             rbx: UInt32(PVHLayout.startInfo), gdtBase: BootLayout.gdt, gdtLimit: try writeGDT(to: memory))

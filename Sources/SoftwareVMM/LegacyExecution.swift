@@ -201,7 +201,7 @@ extension SoftwareMachine {
             try legacy.leave()
             dropTranslations(all: true)
         case .tripleFault: throw MachineStop(.tripleFault)
-        case .unsupported(let what): throw .unsupported("\(what), at \(hex(cpu.rip)) outside 64-bit mode")
+        case .unsupported(let what): throw .unsupported("\(what), at \(hex(cpu.rip))")
         }
     }
 

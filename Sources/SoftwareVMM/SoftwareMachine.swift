@@ -425,7 +425,9 @@ public final class SoftwareMachine {
         var lines = registerLines()
         lines.append("at \(configuration.kernel.describe(cpu.rip)), ring \(cpu.privilege)")
         let user = cpu.privilege == 3
-        if let bytes = try? fetch.instruction(cpu.rip, user: user, cpu.pagingMode) {
+        if legacy.isActive {
+            lines.append("  " + (legacy.interpreter.disassembleCurrent() ?? "(the code cannot be read)"))
+        } else if let bytes = try? fetch.instruction(cpu.rip, user: user, cpu.pagingMode) {
             lines.append("  " + disassemble(bytes, at: cpu.rip))
         }
         lines.append("last exits, newest first:")

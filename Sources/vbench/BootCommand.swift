@@ -52,7 +52,7 @@ struct BootCommand: ParsableCommand {
     var memory = ByteCount(bytes: 128 << 20)
 
     @Option(help: ArgumentHelp("End the machine after this long.", valueName: "seconds"))
-    var timeout = 3600.0
+    var timeout = 600.0
 
     @Flag(help: "Print the counts of exits to standard error at the end.")
     var exits = false
@@ -90,10 +90,8 @@ struct BootCommand: ParsableCommand {
         let order = String(decoding: try JSONEncoder().encode(boot), as: UTF8.self)
         let arguments = ["vbench", BootChildCommand.name, String(getpid()), order]
         let argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-        // Crash handlers of the Swift runtime and the software VMM's would get into each other's way.
-        let environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { old, _ in old
-        }
-        let envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        let environment = ChildEnvironment.inherited.map { "\($0.key)=\($0.value)" }
+        let envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
         defer { (argv + envp).forEach { free($0) } }
         var pid: pid_t = 0
         let status = posix_spawn(&pid, "/proc/self/exe", nil, nil, argv, envp)
@@ -120,6 +118,8 @@ struct BootChildCommand: ParsableCommand {
 
     func run() throws {
         _ = clinux_die_with_parent(SIGKILL)
+        // Standard input, output and error, and nothing else of ours.
+        _ = clinux_close_from(3)
         // The parent may have died before the death signal was set up.
         guard getppid() == parent else { throw ExitStatus.usage }
         let boot = try JSONDecoder().decode(KernelBoot.self, from: Data(order.utf8))

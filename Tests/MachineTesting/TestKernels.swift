@@ -5,14 +5,23 @@ public enum TestKernel: String, CaseIterable, Sendable {
     case bootInformation = "boot-information"
     case modes
     case segments
+    case interrupts
+    /// 64-bit, for the vbench protocol.
+    case deviceMemory = "device-memory"
+    case compatibilityUser = "compatibility-user"
 
     private var sources: [String] {
         switch self {
-        case .bootInformation: ["boot-information.c"]
-        case .modes: ["modes.c", "faults.S", "mode-switches.S"]
-        case .segments: ["segments.c", "faults.S"]
+        case .bootInformation: ["start.S", "boot-information.c"]
+        case .modes: ["start.S", "modes.c", "faults.S", "mode-switches.S"]
+        case .segments: ["start.S", "segments.c", "faults.S"]
+        case .interrupts: ["start.S", "interrupts.c", "interrupt-handlers.S"]
+        case .deviceMemory: ["device-memory.c"]
+        case .compatibilityUser: ["start.S", "compatibility-user.S"]
         }
     }
+
+    private var is64Bit: Bool { self == .deviceMemory }
 
     private static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Kernels").path
     private static let compiled = Compiled()
@@ -31,28 +40,31 @@ public enum TestKernel: String, CaseIterable, Sendable {
         func contents(of kernel: TestKernel) throws -> [UInt8] {
             try lock.withLock {
                 if let contents = known[kernel] { return contents }
-                let contents = try build(["start.S"] + kernel.sources)
+                let contents = try build(kernel)
                 known[kernel] = contents
                 return contents
             }
         }
 
-        private func build(_ sources: [String]) throws -> [UInt8] {
+        private func build(_ kernel: TestKernel) throws -> [UInt8] {
             let output = FileManager.default.temporaryDirectory.appending(path: "vbench-\(UUID().uuidString)")
             try FileManager.default.createDirectory(at: output, withIntermediateDirectories: true)
             defer { try? FileManager.default.removeItem(at: output) }
+            let target =
+                kernel.is64Bit
+                ? ["-target", "x86_64-unknown-none-elf", "-mno-red-zone"]
+                : ["-target", "i386-unknown-none-elf", "-march=i586"]
+            let options = ["-ffreestanding", "-O1", "-Wall", "-Werror", "-mno-sse", "-mno-mmx", "-fno-pic"]
             var objects: [String] = []
-            for source in sources {
-                objects.append(output.appending(path: source + ".o").path)
-                try run([
-                    "clang", "-target", "i386-unknown-none-elf", "-march=i586", "-ffreestanding", "-O1", "-Wall",
-                    "-Werror", "-mno-sse", "-mno-mmx", "-fno-pic", "-c", "-o", objects[objects.count - 1],
-                    "\(TestKernel.folder)/\(source)",
-                ])
+            for source in kernel.sources {
+                let object = output.appending(path: source + ".o").path
+                objects.append(object)
+                try run(["clang"] + target + options + ["-c", "-o", object, "\(TestKernel.folder)/\(source)"])
             }
-            let kernel = output.appending(path: "kernel")
-            try run(["ld.lld", "-T", "\(TestKernel.folder)/kernel.lds", "-o", kernel.path] + objects)
-            return [UInt8](try Data(contentsOf: kernel))
+            let script = "\(TestKernel.folder)/\(kernel.is64Bit ? "kernel64" : "kernel").lds"
+            let image = output.appending(path: "kernel")
+            try run(["ld.lld", "-T", script, "-o", image.path] + objects)
+            return [UInt8](try Data(contentsOf: image))
         }
 
         private func run(_ command: [String]) throws {

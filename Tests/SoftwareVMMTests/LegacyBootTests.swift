@@ -12,11 +12,11 @@ struct LegacyBootTests {
         let image = try KernelImage(path: kernel.rawValue, bytes: kernel.contents())
         let observer = RecordingObserver()
         let outcome = try ExclusiveProcess.run {
-            let machine = try SoftwareMachine(
-                configuration: MachineConfiguration(
-                    kernel: image, bootProtocol: bootProtocol, initrd: module, commandLine: commandLine,
-                    memoryBytes: 64 << 20, timeLimit: 20))
-            return machine.run(observer: observer)
+            var configuration = MachineConfiguration(
+                kernel: image, bootProtocol: bootProtocol, initrd: module, commandLine: commandLine,
+                memoryBytes: 64 << 20, timeLimit: 20)
+            configuration.hasPlatformDevices = true
+            return try SoftwareMachine(configuration: configuration).run(observer: observer)
         }
         return (outcome, observer.serialText)
     }
@@ -67,5 +67,31 @@ struct LegacyBootTests {
                 RAM from 1 MiB, MiB, at least=0000000e
 
                 """)
+    }
+
+    @Test(.enabled(if: Referee.emulator != nil, "qemu-system-x86_64 is not installed"))
+    func interruptsAndDevicesAreThoseOfTheReferee() throws {
+        let expected = try Referee.run(kernel: TestKernel.interrupts.contents())
+        #expect(expected.serial.hasSuffix("reset\n"))
+        let (outcome, serial) = try run(.interrupts, by: .multiboot)
+        #expect(outcome.end == .reset, "\(outcome.diagnosis.joined(separator: "\n"))")
+        #expect(serial == expected.serial)
+    }
+
+    @Test func deviceMemoryTakesAllKindsOfInstructions() throws {
+        let (outcome, serial) = try run(.deviceMemory, by: .vbench)
+        #expect(outcome.end == .debugExit(code: 0x24), "\(outcome.diagnosis.joined(separator: "\n"))")
+        #expect(serial == deviceMemoryOutput)
+        #expect(outcome.exits.contains { $0.reason == .mmio && $0.count > 30 })
+    }
+
+    @Test func ring3OutsideLongModeIsRefusedInWords() throws {
+        let (outcome, _) = try run(.compatibilityUser, by: .pvh)
+        guard case .emulationFailure(let message) = outcome.end else {
+            Issue.record("ended with \(outcome.end)")
+            return
+        }
+        #expect(message.contains("ring-3 code outside 64-bit mode"))
+        #expect(outcome.diagnosis.contains { $0.contains("iret") })
     }
 }

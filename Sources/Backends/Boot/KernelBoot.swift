@@ -94,7 +94,10 @@ public struct KernelBoot: Codable, Sendable {
             }
         } catch {
             complain("vbench: \(error)")
-            return ExitCode.machineFailed
+            switch error as? MachineError {
+            case .invalidKernel, .invalidConfiguration, .outOfGuestMemory: return ExitCode.cannotBoot
+            default: return ExitCode.machineFailed
+            }
         }
         if showsExits { complain(Self.ledger(outcome)) }
         return conclude(outcome)

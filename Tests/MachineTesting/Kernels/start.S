@@ -51,6 +51,8 @@ gdt:
     .quad 0x0040920010001000            // 0x30 data, base 0x1000, limit 0x1000
     .quad 0x0040960000001FFF            // 0x38 data, expand-down above 0x1FFF
     .quad 0x0040120000000FFF            // 0x40 data, not present
+    .quad 0x00CFFB000000FFFF            // 0x48 code of ring 3, 32-bit
+    .quad 0x00CFF3000000FFFF            // 0x50 data of ring 3
 gdt_end:
 .globl gdt_pointer
 gdt_pointer:
