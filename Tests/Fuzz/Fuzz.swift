@@ -94,7 +94,10 @@ import TranslatorTesting
             let now = time(nil)
             if now - reported >= 10 || now - begin >= limit {
                 reported = now
-                print("\(now - begin) s: \(summary()), \(reached.count) classes ran, \(failures) failures")
+                let mnemonics = Set(reached.map { generator.classes[$0].mnemonic }).count
+                print(
+                    "\(now - begin) s: \(summary()), \(reached.count) classes of \(mnemonics) mnemonics ran, "
+                        + "\(failures) failures")
             }
             fflush(nil)
             if now - begin >= limit { break }
