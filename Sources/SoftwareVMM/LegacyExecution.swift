@@ -95,8 +95,7 @@ final class LegacyExecution: InterpreterBus {
     /// 64-bit code has been reached: the rest of the state for the translator. Throws what that cannot carry.
     func leave() throws(MachineStop) {
         copyOut()
-        guard cpu.cr0 & (1 << 2 | 1 << 3) == 0 else { throw .unsupported("CR0.EM and CR0.TS (lazy FPU switching)") }
-        guard cpu.cr4 & 1 << 2 == 0 else { throw .unsupported("CR4.TSD (RDTSC is never trapped)") }
+        machine.updateWithheldInstructions()
         cpu.state.pointee.guest_fs_base = interpreter.segments[4].base
         cpu.state.pointee.guest_gs_base = interpreter.segments[5].base
         cpu.gdtBase = interpreter.gdtBase

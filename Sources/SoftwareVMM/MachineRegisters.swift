@@ -25,12 +25,9 @@ extension SoftwareMachine {
             guard value >> 32 == 0, value & 1 << 31 == 0 || value & 1 != 0 else { throw .protection }
             // 64-bit code cannot clear CR0.PG (Intel SDM vol. 3, 9.8.5.4); compatibility-mode code is the interpreter's.
             guard value & 1 << 31 != 0 else { throw .protection }
-            if value & (1 << 2 | 1 << 3) != 0 {
-                pendingStop = .unsupported("CR0.EM and CR0.TS (lazy FPU switching)")
-                return
-            }
             let changed = cpu.cr0 ^ value
             cpu.cr0 = value | 1 << 4
+            updateWithheldInstructions()
             if changed & 1 << 16 != 0 { dropTranslations(all: true) }
         case 2: cpu.cr2 = value
         case 3:
@@ -41,12 +38,9 @@ extension SoftwareMachine {
             dropTranslations(all: false)
         case 4:
             guard value & ~Self.offeredCR4 == 0, value & 1 << 5 != 0 else { throw .protection }
-            if value & 1 << 2 != 0 {
-                pendingStop = .unsupported("CR4.TSD (RDTSC is never trapped)")
-                return
-            }
             let changed = cpu.cr4 ^ value
             cpu.cr4 = value
+            updateWithheldInstructions()
             if changed & (1 << 4 | 1 << 7) != 0 { dropTranslations(all: true) }
         case 8:
             guard value < 16 else { throw .protection }

@@ -16,6 +16,7 @@ extension SoftwareMachine {
         }
         if try emulateFrequent(bytes) { return }
         guard let info = fetch.decode(bytes) else { throw .undefined }
+        if let exception = withheldException(info) { throw exception }
         try emulate(info, bytes)
     }
 
@@ -124,6 +125,7 @@ extension SoftwareMachine {
         case ZYDIS_MNEMONIC_CLTS:
             exitReason = .controlRegister
             cpu.cr0 &= ~(1 << 3)
+            updateWithheldInstructions()
         case ZYDIS_MNEMONIC_CPUID:
             exitReason = .cpuid
             emulateCPUID()

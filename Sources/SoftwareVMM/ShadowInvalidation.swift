@@ -40,7 +40,6 @@ extension ShadowMMU {
 
     /// INVLPG: the page of any size that holds `address`, global or not.
     func drop(_ address: UInt64, _ mode: PagingMode) {
-        generation &+= 1
         revalidate(pageAt: address, .supervisor, mode)
         guard map.isUser(address) else { return }
         if hasGigabytePages || host.table.region(of: hostPage(address, .user)) != nil { pendingUser.add(address) }
@@ -54,14 +53,12 @@ extension ShadowMMU {
 
     /// The end.
     func dropAll() {
-        generation &+= 1
         host.unmapAll()
     }
 
     private var hasGigabytePages: Bool { host.table.ofGigabytePages > 0 }
 
     private func invalidate(_ mode: PagingMode, global: Bool) {
-        generation &+= 1
         pendingUser.addAll(global: global)
         let isSwitch = supervisorRoot != mode.root
         if isSwitch { exchange(.supervisor, supervisorRoot, mode) }

@@ -52,9 +52,6 @@ final class ShadowMMU {
     var dropped: UInt64 = 0
     /// Pages mapped because their address space came back.
     var restored: UInt64 = 0
-    /// Counts up with everything that makes translations, or the right to write a page, stale: whoever keeps copies of
-    /// translations drops them when this changes.
-    var generation: UInt64 = 0
 
     /// - Parameter mappingLimit: most host mappings to keep; nil: what vm.max_map_count leaves.
     init(memory: GuestMemory, map: AddressMap, mappingLimit: Int? = nil) {
@@ -216,7 +213,6 @@ final class ShadowMMU {
     func markCode(_ offset: UInt64) -> Bool {
         guard !isCode(offset) else { return true }
         codePages[Int(offset >> 18)] |= 1 << (offset >> 12 & 63)
-        generation &+= 1
         protectCode(offset)
         return true
     }

@@ -345,7 +345,8 @@ public final class SoftwareMachine {
             return
         }
         // Ring 3 single-steps itself best.
-        let translatesUser = userMode.isTranslated && !stepsDirectly && !cpu.singleStepping
+        let isTranslated = userMode.isTranslated || !translators.withheld.isEmpty
+        let translatesUser = isTranslated && !stepsDirectly && !cpu.singleStepping
         state.pointee.translate_user = translatesUser ? 1 : 0
         if cpu.privilege == 3, !translatesUser {
             while !map.isUser(cpu.rip) {

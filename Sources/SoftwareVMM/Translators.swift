@@ -32,6 +32,16 @@ final class Translators {
                 verifiesByLoop: verifiesByLoop))
     }
 
+    /// Instructions that the guest wants to fault; RDTSC only in ring 3.
+    var withheld: WithheldInstructions = [] {
+        didSet {
+            for translator in [user, userStep] { translator.options.withheld = withheld }
+            for translator in [supervisor, supervisorStep, supervisorTrap] {
+                translator.options.withheld = withheld.subtracting(.timestamp)
+            }
+        }
+    }
+
     func translator(for ring: TranslationOptions.Privilege, single: Bool) -> Translator {
         switch ring {
         case .supervisor: single ? supervisorStep : supervisor

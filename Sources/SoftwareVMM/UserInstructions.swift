@@ -12,6 +12,7 @@ extension SoftwareMachine {
             return
         }
         guard let info = fetch.decode(bytes) else { throw .undefined }
+        if let exception = withheldException(info) { throw exception }
         let next = cpu.rip &+ UInt64(info.length)
         switch info.mnemonic {
         case ZYDIS_MNEMONIC_SYSCALL:

@@ -42,6 +42,7 @@ struct GuestException: Error {
 
     static let debug: UInt8 = 1
     static let invalidOpcode: UInt8 = 6
+    static let deviceNotAvailable: UInt8 = 7
     static let doubleFault: UInt8 = 8
     static let segmentNotPresent: UInt8 = 11
     static let stackFault: UInt8 = 12

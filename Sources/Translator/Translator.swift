@@ -15,7 +15,8 @@ public final class Translator {
     let decoder = InstructionDecoder()
     private let buffer = CodeBuffer()
     let layout: VCPULayout
-    let options: TranslationOptions
+    /// Blocks made from here on follow them.
+    public var options: TranslationOptions
 
     public init(layout: VCPULayout, options: TranslationOptions) {
         self.layout = layout
@@ -91,6 +92,12 @@ public final class Translator {
     }
 
     private func translate(_ instruction: DecodedInstruction, _ assembly: inout Assembly) -> Flow {
+        if !options.withheld.isEmpty,
+            !options.withheld.isDisjoint(with: WithheldInstructions(of: instruction.info, instruction.operands))
+        {
+            emitCallout(instruction.rip, &assembly.emitter)
+            return .endsBlock
+        }
         if let flow = emitPrivilegeChange(instruction, &assembly.emitter) { return flow }
         if needsVMM(instruction) || options.privilege == .user && needsVMMInUser(instruction) {
             emitCallout(instruction.rip, &assembly.emitter)

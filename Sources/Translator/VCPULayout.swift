@@ -87,6 +87,9 @@ public struct TranslationOptions: Sendable {
     /// Whether targets of indirect branches are verified by LOOP, which AMD's CPUs are fast at, or by JRCXZ.
     public var verifiesByLoop: Bool
 
+    /// Instructions that are left to the VMM because the guest wants them to fault.
+    public var withheld: WithheldInstructions = []
+
     public init(
         privilege: Privilege = .supervisor, windowBase: UInt64 = 0x4800_0000_0000, instructionLimit: Int = 64,
         alwaysExits: Bool = false, verifiesByLoop: Bool = true

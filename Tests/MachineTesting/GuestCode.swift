@@ -5,6 +5,7 @@ public struct GuestCode {
     public init() {}
 
     /// Instruction bytes as they are.
+    public mutating func raw(_ code: [UInt8]) { bytes += code }
     public mutating func raw(_ instruction: UInt8...) { bytes += instruction }
 
     /// mov eax, value

@@ -201,15 +201,50 @@ struct SoftwareMachineTests {
 
     @Test func whatIsNotSupportedIsSaidAndNotGuessed() throws {
         let outcome = try run { guest in
-            guest.raw(0x0F, 0x20, 0xC0)  // mov rax, cr0
-            guest.raw(0x48, 0x83, 0xC8, 0x08)  // or rax, 8 (TS)
-            guest.raw(0x0F, 0x22, 0xC0)  // mov cr0, rax
+            guest.eax(1)
+            guest.raw(0x0F, 0x23, 0xF8)  // mov dr7, rax (L0)
         }
         guard case .emulationFailure(let message) = outcome.end else {
             Issue.record("ended with \(outcome.end)")
             return
         }
-        #expect(message.contains("CR0.EM and CR0.TS"))
+        #expect(message.contains("hardware breakpoints"))
+    }
+
+    /// Without handlers a fault is the end, and its instruction is in the diagnosis.
+    @Test(arguments: [
+        (cr0: 8, code: [0xDB, 0xE3] as [UInt8], text: "fninit"),  // TS: x87
+        (8, [0x0F, 0x28, 0xC1], "movaps"),  // TS: SSE
+        (8, [0xC5, 0xF8, 0x77], "vzeroupper"),  // TS: AVX
+        (0xA, [0x9B], "wait"),  // TS and MP: WAIT
+        (4, [0xDB, 0xE3], "fninit"),  // EM: x87
+        (4, [0x0F, 0x28, 0xC1], "movaps"),  // EM: SSE
+    ])
+    func floatingPointFaultsWhileItIsWithheld(_ bits: Int, _ code: [UInt8], _ text: String) throws {
+        func change(_ guest: inout GuestCode) {
+            guest.raw(0x0F, 0x20, 0xC0)  // mov rax, cr0
+            guest.raw(0x48, 0x83, 0xE0, 0xF1)  // and rax, ~14
+            guest.raw(0x48, 0x83, 0xC8, UInt8(bits))  // or rax, bits
+            guest.raw(0x0F, 0x22, 0xC0)  // mov cr0, rax
+        }
+        let faulting = try run { guest in
+            guest.raw(code)
+            change(&guest)
+            guest.raw(code)
+            guest.exit(1)
+        }
+        #expect(faulting.end == .tripleFault)
+        #expect(faulting.diagnosis.contains { $0.contains(text) })
+        let restored = try run { guest in
+            change(&guest)
+            guest.raw(0x0F, 0x06)  // clts
+            guest.raw(0x0F, 0x20, 0xC0)  // mov rax, cr0
+            guest.raw(0x48, 0x83, 0xE0, 0xF1)  // and rax, ~14
+            guest.raw(0x0F, 0x22, 0xC0)  // mov cr0, rax
+            guest.raw(code)
+            guest.exit(1)
+        }
+        #expect(restored.end == .debugExit(code: 1))
     }
 
     @Test func aCodeCacheTooSmallIsRefused() throws {
