@@ -145,7 +145,7 @@ struct ExitTotals {
                 absent = result.exitsUnavailable ?? "the backend gave no ledger"
                 continue
             }
-            seconds += Self.machineNanoseconds(result) / 1e9
+            seconds += result.ledgerNanoseconds / 1e9
             for exit in exits {
                 count += exit.count
                 if exit.reason == Self.waitingReason { continue }
@@ -153,12 +153,6 @@ struct ExitTotals {
                 busyCycles += Double(exit.totalCycles)
             }
         }
-    }
-
-    /// The time that a ledger covers: from the machine's start to the program's end.
-    private static func machineNanoseconds(_ result: TrialResult) -> Double {
-        if let boot = result.bootNanoseconds, let program = result.programNanoseconds { return boot + program }
-        return result.totalNanoseconds
     }
 
     var perSecond: Figure {
@@ -177,6 +171,14 @@ struct ExitTotals {
         if let absent { return .unavailable(reason: absent) }
         guard let tscHertz, tscHertz > 0 else { return .unavailable(reason: "the TSC frequency is unknown") }
         return seconds > 0 ? Figure(busyCycles / tscHertz / seconds) : .unavailable(reason: "no time was measured")
+    }
+}
+
+extension TrialResult {
+    /// The time that a ledger covers: from the machine's start to the program's end.
+    var ledgerNanoseconds: Double {
+        if let bootNanoseconds, let programNanoseconds { return bootNanoseconds + programNanoseconds }
+        return totalNanoseconds
     }
 }
 

@@ -8,6 +8,22 @@ enum NumberText {
         scaled(nanoseconds, units: [("ns", 1), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)])
     }
 
+    /// "103 ns", "−28.1 µs": a difference.
+    static func signedTime(nanoseconds: Double) -> String {
+        (nanoseconds < 0 ? "−" : "") + time(nanoseconds: abs(nanoseconds))
+    }
+
+    /// "0.20", "28.1", "2870": microseconds without the unit, for columns that have it in common.
+    static func microseconds(nanoseconds: Double) -> String {
+        let value = nanoseconds / 1e3
+        return String(format: value >= 99.95 ? "%.0f" : value >= 9.995 ? "%.1f" : "%.2f", value)
+    }
+
+    /// "57.0", "<0.1": a share in percent without the sign, for columns that have it in common.
+    static func share(_ fraction: Double) -> String {
+        fraction > 0 && fraction < 0.0005 ? "<0.1" : String(format: "%.1f", fraction * 100)
+    }
+
     /// "950", "35.6 k", "1.20 M".
     static func count(_ value: Double) -> String {
         scaled(value, units: [("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9)])
@@ -22,6 +38,11 @@ enum NumberText {
     static func percent(_ fraction: Double) -> String {
         let value = fraction * 100
         return (value < 10 ? String(format: "%.1f", value) : threeDigits(value)) + " %"
+    }
+
+    /// "92.0 %", "<0.1 %", "−3.1 %": a part that may be negative.
+    static func signedPercent(_ fraction: Double) -> String {
+        fraction > 0 && fraction < 0.0005 ? "<0.1 %" : (fraction < 0 ? "−" : "") + percent(abs(fraction))
     }
 
     /// "1.03 [1.01, 1.05]", or "1.03 [no CI]" of a single trial.

@@ -150,7 +150,7 @@ public enum SummaryTable {
 
 extension CellRecord {
     /// "kvm", or "kvm/small-cache" for a variant with a name.
-    var backendText: String { variant == "default" ? backend : "\(backend)/\(variant)" }
+    var backendText: String { CellName.text(backend, variant) }
 }
 
 extension PlacementRecord.Placement {

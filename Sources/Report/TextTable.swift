@@ -15,11 +15,14 @@ struct TextTable {
 
     let columns: [Column]
     let width: Int
+    /// Spaces between columns.
+    let gap: Int
     private var lines: [Line] = []
 
-    init(_ columns: [Column], width: Int) {
+    init(_ columns: [Column], width: Int, gap: Int = 2) {
         self.columns = columns
         self.width = width
+        self.gap = gap
     }
 
     mutating func row(_ cells: [String]) {
@@ -47,12 +50,12 @@ struct TextTable {
             switch line {
             case .row(let cells): text += rendered(cells, widths)
             case .spanning(let cells, let message):
-                let indent = widths.prefix(cells.count).reduce(2 * cells.count, +)
+                let indent = widths.prefix(cells.count).reduce(gap * cells.count, +)
                 let parts = Self.wrapped(message, width: max(20, width - indent))
                 for (index, part) in parts.enumerated() {
                     let head = index == 0 ? rendered(cells, widths, trimmed: false) : ""
-                    let gap = String(repeating: " ", count: max(0, indent - head.count))
-                    text += Self.trimmed(head + gap + part) + "\n"
+                    let padding = String(repeating: " ", count: max(0, indent - head.count))
+                    text += Self.trimmed(head + padding + part) + "\n"
                 }
             }
         }
@@ -61,9 +64,10 @@ struct TextTable {
 
     private func rendered(_ cells: [String], _ widths: [Int], trimmed: Bool = true) -> String {
         var text = ""
+        let between = String(repeating: " ", count: gap)
         for (index, cell) in cells.enumerated() {
             let padding = String(repeating: " ", count: widths[index] - cell.count)
-            text += (index > 0 ? "  " : "") + (columns[index].alignment == .left ? cell + padding : padding + cell)
+            text += (index > 0 ? between : "") + (columns[index].alignment == .left ? cell + padding : padding + cell)
         }
         return trimmed ? Self.trimmed(text) + "\n" : text
     }
@@ -72,6 +76,12 @@ struct TextTable {
         var line = line
         while line.last == " " { line.removeLast() }
         return line
+    }
+
+    /// A paragraph whose lines after the first are indented. Where it has no-break spaces it is not broken, and gets plain ones.
+    static func paragraph(_ text: String, width: Int) -> String {
+        wrapped(text, width: width - 2).enumerated()
+            .map { ($0 == 0 ? $1 : "  " + $1).replacing("\u{A0}", with: " ") + "\n" }.joined()
     }
 
     /// Breaks text at spaces into lines of at most `width`; a word that is longer has a line of its own. Control

@@ -1,5 +1,5 @@
 /// Finds what a person meant by a word that is not known.
-enum Spelling {
+public enum Spelling {
     /// The candidate nearest to `word`, if one is near: at most a third of the letters differ.
     static func nearest(to word: String, in candidates: [String]) -> String? {
         let limit = max(1, word.count / 3)
@@ -18,7 +18,7 @@ enum Spelling {
     }
 
     /// `did you mean "trials"?`, or the list of what is possible.
-    static func suggestion(for word: String, among candidates: [String]) -> String? {
+    public static func suggestion(for word: String, among candidates: [String]) -> String? {
         if let near = nearest(to: word, in: candidates) { return "did you mean \"\(near)\"?" }
         if candidates.isEmpty { return nil }
         return "possible: " + candidates.joined(separator: ", ")

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Results
+import Suite
 
 /// Reads reports for the commands that take one.
 enum ReportArguments {
@@ -15,5 +16,17 @@ enum ReportArguments {
             Terminal.complain("vbench: \(error)")
             throw ExitStatus.compareUnusable
         }
+    }
+
+    /// Passes a name that the report has.
+    ///
+    /// - Throws: the exit code, after the names that may have been meant have been printed.
+    static func check(_ name: String, _ what: String, among names: [String]) throws {
+        if names.contains(name) { return }
+        var known: [String] = []
+        for name in names where !known.contains(name) { known.append(name) }
+        let suggestion = Spelling.suggestion(for: name, among: known) ?? "it has no cells at all"
+        Terminal.complain("vbench: the report has no \(what) \"\(name)\"; \(suggestion)")
+        throw ExitStatus.usage
     }
 }

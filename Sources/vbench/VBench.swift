@@ -18,11 +18,13 @@ struct VBench: ParsableCommand {
               vbench exec --backend software -- ./hello   one program in a VM
               vbench boot --backend software kernel.elf   one kernel in a VM
               vbench compare base/report.json new/report.json --max-regression 5%
+              vbench explain new/report.json forkwait     what the overhead consists of
 
             Exit codes:
               0        success
               1        run: some trials failed; compare: a regression
-              2, 3     compare: unusable input; too noisy to decide
+              2        a report that cannot be read; compare: wrong usage
+              3        compare: too noisy to decide
               64       wrong usage
               65, 66   the suite is invalid; cannot be read
               69       a required backend is not available
@@ -36,7 +38,8 @@ struct VBench: ParsableCommand {
         subcommands: [
             RunCommand.self, ValidateCommand.self, DoctorCommand.self, ListCommand.self, ExecCommand.self,
             BootCommand.self,
-            CompareCommand.self, TargetsCommand.self, TrialChildCommand.self, BootChildCommand.self,
+            CompareCommand.self, ExitsCommand.self, ExplainCommand.self, TargetsCommand.self, TrialChildCommand.self,
+            BootChildCommand.self,
         ])
 
     static func main() {

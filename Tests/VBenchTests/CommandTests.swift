@@ -46,7 +46,7 @@ struct CommandTests {
 
     @Test(
         "Help has examples, and the inner command stays hidden",
-        arguments: ["run", "exec", "boot", "compare", "validate", "list"])
+        arguments: ["run", "exec", "boot", "compare", "exits", "explain", "validate", "list"])
     func help(command: String) throws {
         let outcome = try VBenchProcess.run([command, "--help"])
         #expect(outcome.code == 0)

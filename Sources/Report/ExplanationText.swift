@@ -1,0 +1,76 @@
+import Results
+
+/// An explanation for a terminal: tables first, then what they say in sentences.
+public enum ExplanationText {
+    /// Reasons below this part of the sum share a row.
+    private static let smallShare = 0.01
+
+    public static func text(_ explanation: Explanation, width: Int = 80) -> String {
+        let words = Words(explanation)
+        var parts = [summary(explanation, words, width: width)]
+        for account in explanation.accounts where account.exits != nil {
+            parts.append(table(account, words, width: width))
+        }
+        for section in [
+            ("WHERE THE TIME GOES", explanation.accounts.map { words.sentences(of: $0).joined(separator: " ") }),
+            ("WHICH TECHNIQUE WINS", words.verdicts), ("WHAT THE FIGURES DO NOT COVER", words.limits),
+        ] {
+            parts.append(section.0 + "\n" + section.1.map { TextTable.paragraph($0, width: width) }.joined())
+        }
+        return parts.joined(separator: "\n")
+    }
+
+    private static func summary(_ explanation: Explanation, _ words: Words, width: Int) -> String {
+        var table = TextTable(
+            [.init(title: "BACKEND", alignment: .left)]
+                + ["NATIVE", "TIME", "OVERHEAD"].map { .init(title: $0, alignment: .right) }
+                + [.init(title: "SLOWDOWN [95 % CI]", alignment: .left)], width: width)
+        for account in explanation.accounts {
+            guard let time = account.time.value else {
+                table.row([account.name], then: "no time: " + (account.time.reason ?? "no reason is given"))
+                continue
+            }
+            let native = account.native.value.map { NumberText.time(nanoseconds: $0) }
+            let overhead = account.overhead.value.map { NumberText.signedTime(nanoseconds: $0) }
+            let slowdown = account.slowdown.estimate.map { NumberText.ratio($0) }
+            table.row([
+                account.name, native ?? "–", NumberText.time(nanoseconds: time), overhead ?? "–", slowdown ?? "–",
+            ])
+        }
+        let heading = "\(explanation.workload): times of \(words.unit)"
+        return TextTable.paragraph(heading, width: width) + "\n" + table.render()
+    }
+
+    /// The overhead of a cell, taken apart: the last two rows are the overhead.
+    private static func table(_ account: CostAccount, _ words: Words, width: Int) -> String {
+        guard let exits = account.exits else { return "" }
+        var table = TextTable(
+            [.init(title: account.name.uppercased(), alignment: .left)]
+                + ["EXITS/" + words.short, "MEAN EXIT", "TIME/" + words.short, "OF OVERHEAD"]
+                .map { .init(title: $0, alignment: .right) }, width: width)
+        let overhead = account.overhead.value
+        func share(_ nanoseconds: Double) -> String {
+            guard let overhead, overhead > 0 else { return "–" }
+            return NumberText.signedPercent(nanoseconds / overhead)
+        }
+        func row(_ title: String, count: Double?, mean: Double?, nanoseconds: Double?) {
+            table.row([
+                title, count.map(NumberText.count) ?? "", mean.map { NumberText.time(nanoseconds: $0) } ?? "",
+                nanoseconds.map { NumberText.signedTime(nanoseconds: $0) } ?? "–", nanoseconds.map(share) ?? "–",
+            ])
+        }
+        let busy = exits.exits.filter { !$0.isWaiting }
+        let small = busy.filter { $0.nanoseconds < smallShare * exits.sum }
+        for exit in small.count > 1 ? busy.filter({ $0.nanoseconds >= smallShare * exits.sum }) : busy {
+            row(exit.reason, count: exit.count, mean: exit.meanNanoseconds, nanoseconds: exit.nanoseconds)
+        }
+        if small.count > 1 {
+            let count = small.reduce(0) { $0 + $1.count }
+            let time = small.reduce(0) { $0 + $1.nanoseconds }
+            row("\(small.count) other reasons", count: count, mean: time / count, nanoseconds: time)
+        }
+        row("sum of timed exits", count: busy.reduce(0) { $0 + $1.count }, mean: nil, nanoseconds: exits.sum)
+        row("residual", count: nil, mean: nil, nanoseconds: account.residual.value)
+        return table.render()
+    }
+}

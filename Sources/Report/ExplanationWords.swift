@@ -1,0 +1,231 @@
+import Results
+
+/// What the figures of an explanation say, in sentences.
+struct Words {
+    private let explanation: Explanation
+
+    init(_ explanation: Explanation) { self.explanation = explanation }
+
+    // MARK: Units
+
+    /// "one operation", for headings.
+    var unit: String {
+        switch explanation.unit {
+        case .operation: "one operation"
+        case .run: "one run of the program"
+        case .trial(let phases):
+            "all rounds of a trial, as ledgers do not tell its phases apart (\(phases.joined(separator: ", ")))"
+        }
+    }
+
+    /// "OP", for column titles.
+    var short: String {
+        switch explanation.unit {
+        case .operation: "OP"
+        case .run: "RUN"
+        case .trial: "TRIAL"
+        }
+    }
+
+    private var perUnit: String {
+        switch explanation.unit {
+        case .operation: "an operation"
+        case .run: "a run"
+        case .trial: "a trial"
+        }
+    }
+
+    /// A number and its unit stay in one line.
+    private func time(_ nanoseconds: Double) -> String {
+        NumberText.signedTime(nanoseconds: nanoseconds).replacing(" ", with: "\u{A0}")
+    }
+
+    private func percent(_ fraction: Double) -> String {
+        NumberText.signedPercent(fraction).replacing(" ", with: "\u{A0}")
+    }
+
+    // MARK: Cells
+
+    /// Where the time of a cell goes.
+    func sentences(of account: CostAccount) -> [String] {
+        guard account.time.value != nil else {
+            return ["\(account.name): not measured: \(account.time.reason ?? "no reason is given")."]
+        }
+        guard let overhead = account.overhead.value else {
+            return ["\(account.name): its overhead is not known: \(account.overhead.reason ?? "no reason is given")."]
+        }
+        var sentences = ["\(account.name): the overhead is \(time(overhead)) \(perUnit)."]
+        if let interval = account.slowdown.estimate?.interval {
+            if interval.lower <= 1 && interval.upper >= 1 {
+                sentences.append("The interval of the slowdown includes 1: no difference from native is seen.")
+            }
+        } else {
+            sentences.append("With one pair of trials nothing tells it from noise.")
+        }
+        if let exits = account.exits {
+            sentences += ledger(exits, overhead: overhead)
+            sentences += residual(account, exits, overhead: overhead)
+        } else {
+            sentences.append("Its exits are not known: \(account.exitsMissing ?? "no reason is given").")
+        }
+        return sentences + counted(account) + decided(account)
+    }
+
+    private func ledger(_ exits: LedgerCosts, overhead: Double) -> [String] {
+        let busy = exits.exits.filter { !$0.isWaiting }
+        if busy.isEmpty { return ["There were no exits to time."] }
+        let top = busy.prefix(3).map {
+            "\($0.reason) (\(time($0.nanoseconds)), \(NumberText.count($0.count)) exits \(perUnit))"
+        }
+        let part = overhead > 0 ? ", \(percent(exits.sum / overhead)) of it" : ""
+        let (timed, outside) =
+            explanation.unit == .run
+            ? ("the program's run", "outside of it (boot)")
+            : ("timed rounds", "outside of them (boot, start and end of the program)")
+        return [
+            "Timed exits add up to \(time(exits.sum))\(part), most in \(list(top)).",
+            "The ledger is of the time from the machine's start to the program's end, \(time(exits.coveredNanoseconds)), of "
+                + "which \(percent(exits.timedShare)) is \(timed).",
+            exits.sum <= exits.outsideNanoseconds
+                ? "Exits \(outside) could make up the whole sum."
+                : "Exits \(outside) are \(time(exits.outsideNanoseconds)) of the sum at most.",
+        ]
+    }
+
+    private func residual(_ account: CostAccount, _ exits: LedgerCosts, overhead: Double) -> [String] {
+        guard let residual = account.residual.value else { return [] }
+        if residual >= 0 {
+            let part = overhead > 0 ? " (\(percent(residual / overhead)))" : ""
+            return ["The residual, \(time(residual))\(part), is in no timed exit."]
+        }
+        return [
+            "The residual is negative, \(time(residual)): the sum holds exits outside of the timed rounds, and means where "
+                + "times are medians."
+        ]
+    }
+
+    /// What backends count beside the ledger: name, and how a sentence calls it.
+    private static let kvmCounters = [
+        ("kvm.stats.exits", "exits"), ("kvm.stats.insn_emulation", "emulated instructions"),
+        ("kvm.stats.pf_taken", "page faults"),
+    ]
+    private static let trampolineCounters = [
+        ("software.inlineSystemCalls", "system calls"), ("software.inlineReturns", "returns to ring 3"),
+    ]
+    private static let untimedKVM = "kvm.exitLatency.inKernel"
+
+    private func counted(_ account: CostAccount) -> [String] {
+        func counts(_ counters: [(name: String, words: String)]) -> [String] {
+            counters.compactMap { counter in
+                account.counters[counter.name].flatMap { $0 > 0 ? "\(NumberText.count($0)) \(counter.words)" : nil }
+            }
+        }
+        var sentences: [String] = []
+        let kernel = counts(Self.kvmCounters)
+        if !kernel.isEmpty { sentences.append("KVM itself counted \(list(kernel)) \(perUnit), boot included.") }
+        if let reason = account.countersMissing[Self.untimedKVM] { sentences.append("They are not timed: \(reason).") }
+        let inline = counts(Self.trampolineCounters)
+        if !inline.isEmpty {
+            sentences.append("\(list(inline)) \(perUnit) never left the guest and are no exits.")
+        }
+        return sentences
+    }
+
+    private func decided(_ account: CostAccount) -> [String] {
+        guard let first = account.decisions.first else { return [] }
+        let more = account.decisions.count > 1 ? "; \(account.decisions.count - 1) more are in the report" : ""
+        return ["The VMM decided: \(first)\(more)."]
+    }
+
+    // MARK: Verdicts
+
+    var verdicts: [String] {
+        var verdicts: [String] = []
+        if let contest = explanation.techniques {
+            verdicts.append(verdict(contest, among: "the hardware VMM (kvm) and the software VMM"))
+            if explanation.hardwareAssisted == false {
+                verdicts.append("KVM is not hardware-assisted on this host: this says nothing about VT-x or AMD-V.")
+            }
+        } else {
+            let missing = ["kvm", "software"].filter { name in
+                !explanation.accounts.contains { $0.backend == name && $0.time.value != nil }
+            }
+            let reasons = missing.map { name in
+                let reason = explanation.accounts.first { $0.backend == name }?.time.reason
+                return "\(name) has no time: \(reason ?? "the report has no such cell")"
+            }
+            verdicts.append("Not known. " + reasons.map { $0 + "." }.joined(separator: " "))
+        }
+        let software = explanation.accounts.filter { $0.backend == "software" }
+        if let contest = explanation.variants {
+            let times = software.compactMap { account in
+                account.time.value.map { time in
+                    let options = account.options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+                    let text = options.isEmpty ? "no options" : options.joined(separator: " ")
+                    return (time, "\(account.name) (\(text)) \(self.time(time))")
+                }
+            }.sorted { $0.0 < $1.0 }.map(\.1)
+            verdicts.append("Of the software VMM: \(list(times)).")
+            verdicts.append(verdict(contest, among: "its two fastest variants"))
+        } else if software.count == 1 {
+            verdicts.append("The report has one variant of the software VMM: user modes are not compared.")
+        }
+        return verdicts
+    }
+
+    private func verdict(_ contest: Explanation.Contest, among whom: String) -> String {
+        let (winner, loser) = (contest.winner, contest.loser)
+        guard let ratio = contest.ratio.estimate else {
+            return "Between \(whom): not known: \(contest.ratio.reason ?? "no reason is given")."
+        }
+        let times = "\(loser.name) takes \(NumberText.ratio(ratio)) times the time of \(winner.name)"
+        guard let interval = ratio.interval else {
+            return "Between \(whom): \(times). One pair of trials is no verdict."
+        }
+        guard interval.lower > 1 else {
+            return "Between \(whom): no winner is seen: \(times), and the interval does not lie above 1."
+        }
+        return (["Between \(whom): \(winner.name) wins: \(times)."] + why(contest)).joined(separator: " ")
+    }
+
+    private func why(_ contest: Explanation.Contest) -> [String] {
+        let (winner, loser) = (contest.winner, contest.loser)
+        guard let first = contest.differences.first, let last = contest.differences.last else {
+            let missing = [winner, loser].compactMap { account in
+                (account.exits == nil ? account.exitsMissing : account.residual.reason).map { "\(account.name): \($0)" }
+            }
+            return ["Why is not known: \(missing.joined(separator: "; "))."]
+        }
+        func text(_ reason: String?, _ more: CostAccount, _ less: CostAccount) -> String {
+            guard let reason else {
+                let rest = [more, less].map { "\(time($0.residual.value ?? 0)) on \($0.name)" }
+                return "the residual, in no timed exit, is \(rest[0]) and \(rest[1]) \(perUnit)."
+            }
+            let spent = [more, less].map { $0.exits?.nanoseconds(of: reason) ?? 0 }
+            let isOutside = spent[0] <= more.exits?.outsideNanoseconds ?? 0
+            return
+                "exits for \(reason) take \(time(spent[0])) \(perUnit) on \(more.name), \(time(spent[1])) on \(less.name)"
+                + (isOutside ? "; all of that may be outside of the timed rounds." : ".")
+        }
+        var sentences: [String] = []
+        if first.nanoseconds > 0 { sentences.append("The largest difference: \(text(first.reason, loser, winner))") }
+        if last.nanoseconds < 0 { sentences.append("Against that, \(text(last.reason, winner, loser))") }
+        return sentences
+    }
+
+    // MARK: Limits
+
+    var limits: [String] {
+        let recorded = explanation.accounts.filter { $0.exits != nil }
+        return ExitCoverage.sentences(backends: Set(recorded.map(\.backend))) + [
+            "Native programs run on the host's kernel, guests on Nub: the overhead holds the difference of the kernels too.",
+            "Times are medians of trials after warm-up, each with its native pair; exits are means over these trials' whole "
+                + "ledgers, divided by all operations, warm-up included.",
+        ]
+    }
+
+    private func list(_ items: some Collection<String>) -> String {
+        guard let last = items.suffix(1).first, items.count > 1 else { return items.first ?? "" }
+        return items.dropLast().joined(separator: ", ") + " and " + last
+    }
+}
