@@ -63,6 +63,9 @@ public struct CostAccount: Sendable, Equatable {
         return Figure(value - exits.sum)
     }
 
+    /// Whether exits take more time than the work does. Most of them are of boot and warm-up then, and say little of the work.
+    public var exitsExceedTime: Bool { (exits?.sum ?? 0) > time.value ?? .infinity }
+
     /// - Parameters:
     ///   - native: work of native trials that passed, by index.
     ///   - unit: the workload's.

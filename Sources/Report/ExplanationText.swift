@@ -6,7 +6,7 @@ public enum ExplanationText {
     private static let smallShare = 0.01
 
     public static func text(_ explanation: Explanation, width: Int = 80) -> String {
-        let words = Words(explanation)
+        let words = ExplanationWords(explanation)
         var parts = [summary(explanation, words, width: width)]
         for account in explanation.accounts where account.exits != nil {
             parts.append(table(account, words, width: width))
@@ -20,7 +20,7 @@ public enum ExplanationText {
         return parts.joined(separator: "\n")
     }
 
-    private static func summary(_ explanation: Explanation, _ words: Words, width: Int) -> String {
+    private static func summary(_ explanation: Explanation, _ words: ExplanationWords, width: Int) -> String {
         var table = TextTable(
             [.init(title: "BACKEND", alignment: .left)]
                 + ["NATIVE", "TIME", "OVERHEAD"].map { .init(title: $0, alignment: .right) }
@@ -42,7 +42,7 @@ public enum ExplanationText {
     }
 
     /// The overhead of a cell, taken apart: the last two rows are the overhead.
-    private static func table(_ account: CostAccount, _ words: Words, width: Int) -> String {
+    private static func table(_ account: CostAccount, _ words: ExplanationWords, width: Int) -> String {
         guard let exits = account.exits else { return "" }
         var table = TextTable(
             [.init(title: account.name.uppercased(), alignment: .left)]

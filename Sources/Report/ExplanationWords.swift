@@ -1,7 +1,7 @@
 import Results
 
 /// What the figures of an explanation say, in sentences.
-struct Words {
+struct ExplanationWords {
     private let explanation: Explanation
 
     init(_ explanation: Explanation) { self.explanation = explanation }
@@ -25,6 +25,12 @@ struct Words {
         case .run: "RUN"
         case .trial: "TRIAL"
         }
+    }
+
+    /// "an operation", as the subject of a sentence.
+    private var each: String {
+        if case .trial = explanation.unit { return "a trial's work" }
+        return perUnit
     }
 
     private var perUnit: String {
@@ -98,8 +104,15 @@ struct Words {
             let part = overhead > 0 ? " (\(percent(residual / overhead)))" : ""
             return ["The residual, \(time(residual))\(part), is in no timed exit."]
         }
+        if account.exitsExceedTime {
+            return [
+                "The sum is more than \(each) takes at all, and the residual negative, \(time(residual)): most of these exits are of "
+                    + "boot, warm-up, start and end, and say little of the time measured. Longer trials would say more."
+            ]
+        }
+        let why = overhead < 0 ? "the overhead itself is, and the sum" : "the sum"
         return [
-            "The residual is negative, \(time(residual)): the sum holds exits outside of the timed rounds, and means where "
+            "The residual is negative, \(time(residual)): \(why) holds exits outside of the timed rounds, and means where "
                 + "times are medians."
         ]
     }
@@ -196,20 +209,34 @@ struct Words {
             }
             return ["Why is not known: \(missing.joined(separator: "; "))."]
         }
+        if loser.exitsExceedTime {
+            return ["The exits of \(loser.name) are mostly not of the time measured: they do not say why."]
+        }
+        func spent(_ reason: String?, _ account: CostAccount) -> Double {
+            reason.map { account.exits?.nanoseconds(of: $0) ?? 0 } ?? account.residual.value ?? 0
+        }
         func text(_ reason: String?, _ more: CostAccount, _ less: CostAccount) -> String {
-            guard let reason else {
-                let rest = [more, less].map { "\(time($0.residual.value ?? 0)) on \($0.name)" }
-                return "the residual, in no timed exit, is \(rest[0]) and \(rest[1]) \(perUnit)."
-            }
-            let spent = [more, less].map { $0.exits?.nanoseconds(of: reason) ?? 0 }
-            let isOutside = spent[0] <= more.exits?.outsideNanoseconds ?? 0
+            let what = reason.map { "exits for \($0)" } ?? "what is in no timed exit"
             return
-                "exits for \(reason) take \(time(spent[0])) \(perUnit) on \(more.name), \(time(spent[1])) on \(less.name)"
-                + (isOutside ? "; all of that may be outside of the timed rounds." : ".")
+                "\(what), \(time(spent(reason, more))) \(perUnit) on \(more.name) and \(time(spent(reason, less))) on \(less.name)"
+        }
+        if winner.exitsExceedTime,
+            let most = contest.differences.map(\.reason).max(by: { spent($0, loser) < spent($1, loser) })
+        {
+            let what = most.map { "exits for \($0)" } ?? "what is in no timed exit"
+            return [
+                "The most on \(loser.name) is \(what), \(time(spent(most, loser))) \(perUnit); all of \(winner.name) takes "
+                    + "\(time(winner.time.value ?? 0)), and its exits are mostly not of the time measured."
+            ]
         }
         var sentences: [String] = []
-        if first.nanoseconds > 0 { sentences.append("The largest difference: \(text(first.reason, loser, winner))") }
-        if last.nanoseconds < 0 { sentences.append("Against that, \(text(last.reason, winner, loser))") }
+        if first.nanoseconds > 0 { sentences.append("The largest difference is \(text(first.reason, loser, winner)).") }
+        if last.nanoseconds < 0 {
+            let isOutside = last.reason != nil && spent(last.reason, winner) <= winner.exits?.outsideNanoseconds ?? 0
+            sentences.append(
+                "Against that stands \(text(last.reason, winner, loser))"
+                    + (isOutside ? "; all of that may be outside of the timed rounds." : "."))
+        }
         return sentences
     }
 

@@ -81,7 +81,13 @@ struct ExplanationTests {
         let text = ExplanationText.text(explanation)
         #expect(text.contains("−2.20 µs"))
         #expect(text.contains("−220 %"))
-        #expect(text.contains("The residual is negative"))
+        let flat = text.replacing("\n  ", with: " ")
+        #expect(flat.contains("The sum is more than an operation takes at all"))
+        #expect(flat.contains("The most on kvm is what is in no timed exit, 1.90 µs an operation"))
+        // 500 + 200 of 1,100 ns, and the overhead 600.
+        var slow = report(translationCycles: 2000)
+        slow.cells[0] = SampleReport.cell("w", "native", Self.trials(500, exits: nil))
+        #expect(ExplanationText.text(Explanation(slow, workload: "w")).contains("The residual is negative, −100 ns"))
     }
 
     @Test func differencesByReasonAddUpToThatOfTheOverheads() throws {
@@ -108,7 +114,13 @@ struct ExplanationTests {
             flat.contains(
                 "KVM itself counted 3.00 exits an operation, boot included. They are not timed: counted, not timed."))
         #expect(flat.contains("software wins: kvm takes 1.91 [1.91, 1.91] times the time of software."))
-        #expect(flat.contains("the residual, in no timed exit, is 1.90 µs on kvm and 500 ns on software an operation."))
+        #expect(
+            flat.contains(
+                "The largest difference is what is in no timed exit, 1.90 µs an operation on kvm and 500 ns on software."
+            ))
+        #expect(
+            flat.contains("Against that stands exits for translation, 300 ns an operation on software and 0 ns on kvm;")
+        )
         #expect(flat.contains("not hardware-assisted on this host"))
         #expect(flat.contains("signal"))
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 80 })
