@@ -87,7 +87,7 @@ struct ExplanationWords {
         let (timed, outside) =
             explanation.unit == .run
             ? ("the program's run", "outside of it (boot)")
-            : ("timed rounds", "outside of them (boot, start and end of the program)")
+            : ("timed rounds", "outside of them (boot, start and end of the program, between rounds)")
         return [
             "Timed exits add up to \(time(exits.sum))\(part), most in \(list(top)).",
             "The ledger is of the time from the machine's start to the program's end, \(time(exits.coveredNanoseconds)), of "
@@ -106,8 +106,8 @@ struct ExplanationWords {
         }
         if account.exitsExceedTime {
             return [
-                "The sum is more than \(each) takes at all, and the residual negative, \(time(residual)): most of these exits are of "
-                    + "boot, warm-up, start and end, and say little of the time measured. Longer trials would say more."
+                "The sum is more than \(each) takes at all, and the residual negative, \(time(residual)): most of these exits are "
+                    + "outside of the rounds or of warm-up, and say little of the time measured."
             ]
         }
         let why = overhead < 0 ? "the overhead itself is, and the sum" : "the sum"
