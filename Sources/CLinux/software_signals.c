@@ -174,11 +174,12 @@ static BARE void on_trap(int signal, siginfo_t *info, void *opaque) {
     vb_sw_vcpu *vcpu = vb_sw_current;
     ucontext_t *context = opaque;
     take_thread_state(vcpu);
-    (void)info;
     greg_t *registers = context->uc_mcontext.gregs;
     // A fetch that faults where the VMM has no code is a jump of ring 3 into the VMM's range: the guest's fault.
     const int wild_jump = registers[REG_TRAPNO] == 14 && registers[REG_CR2] == registers[REG_RIP];
-    if (!wild_jump && !in_guest(vcpu, (uint64_t)registers[REG_RIP])) {
+    // The VMM never runs with RFLAGS.TF: a trace trap is that of a step of the guest's, wherever it has jumped.
+    const int guest_step = signal == SIGTRAP && info->si_code == TRAP_TRACE;
+    if (!wild_jump && !guest_step && !in_guest(vcpu, (uint64_t)registers[REG_RIP])) {
         if (emulate_own_cpuid(registers)) return;
         die(signal, context);
     }

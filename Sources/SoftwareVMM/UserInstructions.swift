@@ -34,7 +34,8 @@ extension SoftwareMachine {
         case ZYDIS_MNEMONIC_POPF, ZYDIS_MNEMONIC_POPFQ:
             try emulatePopFlags(info)
             cpu.rip = next
-        case ZYDIS_MNEMONIC_UD0, ZYDIS_MNEMONIC_UD1, ZYDIS_MNEMONIC_UD2:
+        case ZYDIS_MNEMONIC_UD0, ZYDIS_MNEMONIC_UD1, ZYDIS_MNEMONIC_UD2, ZYDIS_MNEMONIC_SENDUIPI,
+            ZYDIS_MNEMONIC_UIRET, ZYDIS_MNEMONIC_TESTUI, ZYDIS_MNEMONIC_CLUI, ZYDIS_MNEMONIC_STUI:
             throw .undefined
         case ZYDIS_MNEMONIC_CLI, ZYDIS_MNEMONIC_STI:
             guard cpu.flags & Flags.ioPrivilege == Flags.ioPrivilege else { throw .protection }

@@ -181,6 +181,9 @@ public final class Translator {
             ZYDIS_MNEMONIC_MOVDIR64B, ZYDIS_MNEMONIC_ENQCMD, ZYDIS_MNEMONIC_ENQCMDS,
             // Not offered to guests; where the host has them, they would lock the VMM out of its own memory.
             ZYDIS_MNEMONIC_RDPKRU, ZYDIS_MNEMONIC_WRPKRU,
+            // User interrupts, which are not offered either.
+            ZYDIS_MNEMONIC_SENDUIPI, ZYDIS_MNEMONIC_UIRET, ZYDIS_MNEMONIC_TESTUI, ZYDIS_MNEMONIC_CLUI,
+            ZYDIS_MNEMONIC_STUI,
             ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE,
             // Privileged too, but the decoder's attribute is not set for every one of these.
             ZYDIS_MNEMONIC_LGDT, ZYDIS_MNEMONIC_LIDT, ZYDIS_MNEMONIC_LLDT, ZYDIS_MNEMONIC_LTR, ZYDIS_MNEMONIC_LMSW,
