@@ -75,13 +75,19 @@ extension SoftwareMachine {
         return value
     }
 
-    /// Writes the low `bytes` (1 to 8) of `value`, all or, on a fault, none of them.
-    func write(_ value: UInt64, at address: UInt64, bytes: Int, isStack: Bool = false) throws(GuestException) {
+    /// Throws the fault of a write, and sets dirty bits where there is none.
+    func checkWrite(_ address: UInt64, bytes: Int, isStack: Bool = false) throws(GuestException) {
         try check(address, bytes, isStack: isStack)
         let access = Access(write: true, user: cpu.privilege == 3)
         let last = address &+ UInt64(bytes - 1)
         _ = try linear.translate(address, access, cpu.pagingMode)
         if last & ~0xFFF != address & ~0xFFF { _ = try linear.translate(last & ~0xFFF, access, cpu.pagingMode) }
+    }
+
+    /// Writes the low `bytes` (1 to 8) of `value`, all or, on a fault, none of them.
+    func write(_ value: UInt64, at address: UInt64, bytes: Int, isStack: Bool = false) throws(GuestException) {
+        try checkWrite(address, bytes: bytes, isStack: isStack)
+        let access = Access(write: true, user: cpu.privilege == 3)
         for index in 0..<UInt64(bytes) {
             let physical = GuestPhysicalAddress(try linear.translate(address &+ index, access, cpu.pagingMode))
             // Writes to where there is no RAM are lost.

@@ -118,6 +118,8 @@ extension SoftwareMachine {
             try writeControlRegister(0, cpu.cr0 & ~0xE | word)
         case ZYDIS_MNEMONIC_WRMSR: try emulateWriteMSR()
         case ZYDIS_MNEMONIC_RDMSR: try emulateReadMSR()
+        case ZYDIS_MNEMONIC_BT, ZYDIS_MNEMONIC_BTS, ZYDIS_MNEMONIC_BTR, ZYDIS_MNEMONIC_BTC:
+            try emulateBitString(info, next: next)
         case ZYDIS_MNEMONIC_SWAPGS: swap(&cpu.kernelGSBase, &cpu.state.pointee.guest_gs_base)
         case ZYDIS_MNEMONIC_HLT:
             exitReason = .halt
