@@ -300,10 +300,10 @@ final class CodeCache {
         }
     }
 
-    /// Drops the current blocks that hold the instruction at a guest address.
+    /// Drops the blocks that hold the instruction at a guest address, in whatever address space.
     func remove(containing address: UInt64, _ ring: Ring) {
         let key = PageKey(address: address & ~0xFFF, ring: ring)
-        for page in pagesAt[key] ?? [] where pages[page].isCurrent {
+        for page in pagesAt[key] ?? [] {
             for number in pages[page].blocks
             where address >= blocks[number].guestStart
                 && address < blocks[number].guestStart &+ UInt64(blocks[number].guestBytes)

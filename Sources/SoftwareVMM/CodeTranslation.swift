@@ -62,7 +62,9 @@ extension SoftwareMachine {
         var bytes = page.bytes
         if let tracer { bytes = .init(rebasing: bytes.prefix(tracer.bytesTogether(from: rip, of: bytes.count))) }
         let currentRing = ring
-        let isCallout = { (address: UInt64) in !self.sites.isEmpty && self.sites.isSite(address, currentRing) }
+        let isCallout = { (address: UInt64, code: UnsafeBufferPointer<UInt8>) in
+            !self.sites.isEmpty && self.sites.isSite(FaultSites.Key(rip: address, ring: currentRing), code)
+        }
         let block: TranslatedBlock
         do throws(TranslationError) {
             block = try translator.translate(rip, bytes: bytes, isCallout: isCallout)

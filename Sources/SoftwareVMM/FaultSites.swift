@@ -13,6 +13,8 @@ final class FaultSites {
     }
 
     struct Site {
+        /// The instruction's bytes: another address space, or changed code, may have another instruction there.
+        var code: [UInt8]
         var access: MemoryAccess
         /// Page of the access before.
         var lastPage: UInt64 = .max
@@ -29,7 +31,7 @@ final class FaultSites {
     private static let countedPlaces = 4096
 
     private var traps: [Key: UInt8] = [:]
-    private var sites: [Key: Site] = [:]
+    private var sites: [Key: [Site]] = [:]
     /// Places that stay as they are.
     private var barred: Set<Key> = []
     private(set) var made: UInt64 = 0
@@ -40,7 +42,12 @@ final class FaultSites {
 
     var isEmpty: Bool { sites.isEmpty }
 
-    func isSite(_ rip: UInt64, _ ring: CodeCache.Ring) -> Bool { sites[Key(rip: rip, ring: ring)] != nil }
+    /// Whether the instruction that `code` begins with is a site at that place.
+    func isSite(_ key: Key, _ code: UnsafeBufferPointer<UInt8>) -> Bool { access(at: key, code) != nil }
+
+    private func index(at key: Key, _ code: UnsafeBufferPointer<UInt8>) -> Int? {
+        sites[key]?.firstIndex { code.starts(with: $0.code) }
+    }
 
     /// The instruction at `key` has trapped. True: often enough.
     func noteTrap(at key: Key) -> Bool {
@@ -52,10 +59,10 @@ final class FaultSites {
     }
 
     /// Makes the instruction a callout.
-    func add(_ key: Key, _ access: MemoryAccess) {
-        guard sites[key] == nil else { return }
+    func add(_ key: Key, _ code: UnsafeBufferPointer<UInt8>, _ access: MemoryAccess) {
         traps[key] = nil
-        sites[key] = Site(access: access)
+        guard !isSite(key, code) else { return }
+        sites[key, default: []].append(Site(code: Array(code.prefix(Int(access.length))), access: access))
         made &+= 1
     }
 
@@ -66,7 +73,9 @@ final class FaultSites {
         if sites.removeValue(forKey: key) != nil { reverted &+= 1 }
     }
 
-    func access(at key: Key) -> MemoryAccess? { sites[key]?.access }
+    func access(at key: Key, _ code: UnsafeBufferPointer<UInt8>) -> MemoryAccess? {
+        index(at: key, code).flatMap { sites[key]?[$0].access }
+    }
 
     /// How the host would have taken the access of a callout.
     enum Counterfactual {
@@ -79,21 +88,27 @@ final class FaultSites {
     }
 
     /// A callout has accessed a page. False: the site does not pay any more.
-    func noteCallout(at key: Key, page: UInt64, otherwise: Counterfactual) -> Bool {
+    func noteCallout(
+        at key: Key, _ code: UnsafeBufferPointer<UInt8>, page: UInt64, otherwise: Counterfactual
+    ) -> Bool {
         callouts &+= 1
-        guard let index = sites.index(forKey: key) else { return true }
-        let spared = otherwise == .trapping || otherwise == .unmapped && sites.values[index].lastPage != page
-        sites.values[index].lastPage = page
+        guard let place = sites.index(forKey: key), let index = index(at: key, code) else { return true }
+        return note(page, otherwise, &sites.values[place][index])
+    }
+
+    private func note(_ page: UInt64, _ otherwise: Counterfactual, _ site: inout Site) -> Bool {
+        let spared = otherwise == .trapping || otherwise == .unmapped && site.lastPage != page
+        site.lastPage = page
         if spared {
-            sites.values[index].spared += 1
+            site.spared += 1
             trapsSpared &+= 1
         } else {
-            sites.values[index].idle += 1
+            site.idle += 1
         }
-        guard sites.values[index].spared + sites.values[index].idle >= Self.window else { return true }
-        let pays = sites.values[index].idle < sites.values[index].spared * Self.callsPerTrap
-        sites.values[index].spared = 0
-        sites.values[index].idle = 0
+        guard site.spared + site.idle >= Self.window else { return true }
+        let pays = site.idle < site.spared * Self.callsPerTrap
+        site.spared = 0
+        site.idle = 0
         return pays
     }
 }
@@ -109,7 +124,7 @@ extension SoftwareMachine {
             sites.bar(key)
             return
         }
-        sites.add(key, access)
+        sites.add(key, bytes, access)
         cache.remove(containing: key.rip, ring)
     }
 
@@ -117,7 +132,10 @@ extension SoftwareMachine {
     func carryOutSite() throws(GuestException) -> Bool {
         guard !sites.isEmpty else { return false }
         let key = FaultSites.Key(rip: cpu.rip, ring: ring)
-        guard let access = sites.access(at: key) else { return false }
+        // No fault: the code is mapped, since a translation of it has just run.
+        guard let code = try fetch.instruction(cpu.rip, user: ring == .user, cpu.pagingMode),
+            let access = sites.access(at: key, code)
+        else { return false }
         exitReason = .emulatedInstruction
         let address = access.address(self)
         guard try carryOut(access, at: address) else {
@@ -129,7 +147,7 @@ extension SoftwareMachine {
         let isMapped = shadow.isMapped(address, user: ring == .user, access.isStore)
         let otherwise: FaultSites.Counterfactual =
             exitReason == .tracedWrite || exitReason == .mmio ? .trapping : isMapped ? .mapped : .unmapped
-        if !sites.noteCallout(at: key, page: address >> 12, otherwise: otherwise) { revert(key) }
+        if !sites.noteCallout(at: key, code, page: address >> 12, otherwise: otherwise) { revert(key) }
         return true
     }
 

@@ -42,10 +42,11 @@ public final class Translator {
 
     /// Translates from `rip` on; `bytes` are the guest's code there, ending where the next page is not wanted.
     ///
-    /// - Parameter isCallout: whether the instruction at a guest address is to be left to the VMM, whatever it is.
+    /// - Parameter isCallout: whether the instruction at a guest address, with these bytes, is to be left to the VMM, whatever it is.
     /// - Throws: `needsMoreBytes` when not even the first instruction is whole.
     public func translate(
-        _ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>, isCallout: (UInt64) -> Bool = { _ in false }
+        _ rip: UInt64, bytes: UnsafeBufferPointer<UInt8>,
+        isCallout: (UInt64, UnsafeBufferPointer<UInt8>) -> Bool = { _, _ in false }
     ) throws(TranslationError) -> TranslatedBlock {
         var assembly = Assembly(
             emitter: CodeEmitter(
@@ -75,7 +76,7 @@ public final class Translator {
                 count += 1
                 flow = .endsBlock
             case .instruction(let instruction):
-                if isCallout(current) {
+                if isCallout(current, instruction.bytes) {
                     emitCallout(current, &assembly.emitter)
                     flow = .endsBlock
                 } else {

@@ -149,6 +149,23 @@ struct SoftwareMachineTests {
         #expect(outcome.counters["software.calloutAccesses"] == 993)
     }
 
+    @Test func aCalloutIsForTheCodeThatTrappedAndNoOther() throws {
+        let outcome = try run { guest in
+            guest.raw(0xBB, 3, 0, 0, 0)  // mov ebx, 3
+            guest.ecx(7)
+            guest.loop(40) { body in
+                body.raw(0x89, 0x1D, 0x00, 0x01, 0x00, 0x00)  // mov [rip + 256], ebx
+                body.raw(0x41, 0x83, 0xFF, 20)  // cmp r15d, 20
+                body.raw(0x75, 7)  // jne behind the next
+                body.raw(0xC6, 0x05, 0xEE, 0xFF, 0xFF, 0xFF, 0x0D)  // the store is of ECX from here on
+            }
+            guest.raw(0x8B, 0x05, 0xE8, 0x00, 0x00, 0x00)  // mov eax, [what was stored]
+            guest.exitWithEAX()
+        }
+        #expect(outcome.end == .debugExit(code: 7))
+        #expect(outcome.counters["software.calloutSites", default: 0] >= 1)
+    }
+
     @Test func deviceRegistersBecomeCallouts() throws {
         let outcome = try run { guest in
             // From x2APIC mode by way of disabled to xAPIC mode.
