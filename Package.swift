@@ -58,7 +58,12 @@ let package = Package(
                 "GuestInterface", "Host", "CElf", "CLinux", "CNuma",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ], settings: exitPath),
-        library("HardwareVMM", ["Machine", "Host", "GuestInterface", "CLinux", "CZydis"], settings: exitPath),
+        library(
+            "HardwareVMM",
+            [
+                "Machine", "Host", "GuestInterface", "CLinux", "CZydis",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ], settings: exitPath),
         library("Translator", ["GuestInterface", "CZydis"], settings: exitPath),
         library("Interpreter", ["Machine", "CZydis"], settings: exitPath),
         library(

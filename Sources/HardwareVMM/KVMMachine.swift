@@ -91,6 +91,13 @@ public final class KVMMachine {
     /// Ends the run with `MachineEnd.cancelled`, at once or as soon as it starts. From any thread.
     public func cancel() { clinux_kick_cancel(kick) }
 
+    /// Whether `run` records the exits that KVM handles itself (`kernelExits`). It slows the guest down.
+    public var recordsKernelExits = false
+    /// CPUs for what reads that record, others than the guest's; empty: those of the thread that calls `run`.
+    public var recordingCPUs: [Int] = []
+    /// The record, once the machine has run; nil where none was asked for, or none could be made (the outcome says why).
+    public private(set) var kernelExits: KernelExitProfile?
+
     /// While `run` lasts, these signals cancel it. They replace the process's handlers, and stay ignored afterwards.
     public var cancellingSignals: [Int32] = []
 
@@ -104,6 +111,11 @@ public final class KVMMachine {
         guard !started else { return outcome(.hostFailure("a machine runs only once"), from: 0, to: 0) }
         started = true
         let bus: PortBus
+        var trace: KernelExitTrace?
+        var traceProblem: (any Error)?
+        if recordsKernelExits {
+            do { trace = try KernelExitTrace(flavour: flavour, otherCPUs: recordingCPUs) } catch { traceProblem = error }
+        }
         do {
             bus = try PortBus(memory: memory, observer: observer, configuration, platform)
             try prepareKick()
@@ -133,8 +145,14 @@ public final class KVMMachine {
             result.countersUnavailable["kvm.commonTSC"] =
                 "the guest's TSC moved by \(lead &- tscOffset) cycles against the host's: distrust this trial's times"
         }
-        result.countersUnavailable["kvm.exitLatency.inKernel"] =
-            "KVM's binary statistics count the exits it handles itself but do not time each of them"
+        kernelExits = trace?.finish()
+        if let kernelExits {
+            result.counters.merge(kernelExits.counters) { _, new in new }
+        } else {
+            result.countersUnavailable["kvm.exitLatency.inKernel"] =
+                traceProblem.map { "\($0)" }
+                ?? "KVM's binary statistics count the exits it handles itself but do not time each of them"
+        }
         if case .debugExit = end {
         } else {
             result.diagnosis = diagnosis(of: end, at: finish)

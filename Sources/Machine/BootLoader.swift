@@ -67,6 +67,14 @@ public enum BootLoader {
             gdtLimit: gdtLimit)
     }
 
+    /// Prepares memory for code that the VMM itself has put at `entry`, below 4 GiB: the vbench protocol's tables without a boot info.
+    public static func enterBare(at entry: UInt64, in memory: GuestMemory) throws(MachineError) -> BootState {
+        try writePageTables(to: memory)
+        let gdtLimit = try writeGDT(to: memory)
+        return BootState(
+            rip: entry, rdi: 0, cr3: BootLayout.pageTables, gdtBase: BootLayout.gdt, gdtLimit: gdtLimit)
+    }
+
     /// Throws `invalidConfiguration` when it is too long for its page.
     static func write(commandLine: [UInt8], in memory: GuestMemory) throws(MachineError) {
         guard commandLine.count <= BootLayout.commandLineLimit else {
