@@ -32,8 +32,9 @@ public struct HostCapability: Codable, Sendable, Equatable {
                 without: "KVM figures here say nothing of VT-x or AMD-V; run on a host that offers them"),
             HostCapability(
                 "kvmTracepoints", tracepoints,
-                without: "exits that KVM handles in the kernel are counted but not timed; mount tracefs at"
-                    + " /sys/kernel/tracing and run as root"),
+                without: "exits that KVM handles in the kernel are counted but not timed; with tracefs mounted at"
+                    + " /sys/kernel/tracing, run as root, or let this user read it and"
+                    + " `sysctl kernel.perf_event_paranoid=-1`"),
         ]
     }
 
@@ -141,12 +142,15 @@ public struct HostCapability: Codable, Sendable, Equatable {
         return (flavour.isHardwareAssisted, flavour.detail)
     }
 
+    /// Whether this user may count and record the events of its own threads.
     private static var tracepoints: (Bool, String) {
-        for root in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        where HostFile.isReadable(root + "/events/kvm/kvm_exit/id") {
-            return (true, "kvm:kvm_exit under \(root)")
-        }
-        return (false, "events/kvm/kvm_exit is not readable under /sys/kernel/tracing")
+        // Flavour pvm has no exits of the CPU; what it emulates takes their place.
+        let event = KVMFlavour.detect() == .pvm ? "kvm_emulate_insn" : "kvm_exit"
+        do throws(Tracepoint.Unavailable) {
+            let point = try Tracepoint(system: "kvm", event: event)
+            _ = try TracepointCounter(point)
+            return (true, "\(point.name) and others, recorded by thread")
+        } catch { return (false, error.reason) }
     }
 
     private static var clocksource: (Bool, String) {
