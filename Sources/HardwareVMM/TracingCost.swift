@@ -71,18 +71,6 @@ struct TracingCost: Equatable {
             traced: TimestampCounter.nanoseconds(traced) / Double(iterations(tracepoints.technique)), spans: spans)
     }
 
-    /// From the time of one iteration, in nanoseconds, and the recorded spans.
-    init(_ technique: KVMTracepoints.Technique, plain: Double, traced: Double, spans: [UInt64]) {
-        // Two instructions, or one exit and one entry, an iteration.
-        recordingNanoseconds = max(0, traced - plain) / 2
-        switch technique {
-        case .emulation: switchNanoseconds = 0
-        case .hardware:
-            let span = spans.isEmpty ? plain : Double(spans.sorted()[spans.count / 2])
-            switchNanoseconds = max(0, plain - max(0, span - recordingNanoseconds))
-        }
-    }
-
     /// mov esi, count; loop: (body) dec esi; jnz loop; out 0x80, al; jmp to the start
     private static func code(_ technique: KVMTracepoints.Technique) -> [UInt8] {
         let body: [UInt8] = technique == .emulation ? [] : [0x31, 0xC0, 0x0F, 0xA2]  // xor eax, eax; cpuid
@@ -92,5 +80,20 @@ struct TracingCost: Equatable {
         code += loop + [0x75, UInt8(bitPattern: Int8(-(loop.count + 2)))]
         code += [0xE6, 0x80]
         return code + [0xEB, UInt8(bitPattern: Int8(-(code.count + 2)))]
+    }
+}
+
+extension TracingCost {
+    /// From the time of one iteration, in nanoseconds, and the recorded spans.
+    init(_ technique: KVMTracepoints.Technique, plain: Double, traced: Double, spans: [UInt64]) {
+        // Two instructions, or one exit and one entry, an iteration.
+        let recording = max(0, traced - plain) / 2
+        switch technique {
+        case .emulation: self.init(recordingNanoseconds: recording, switchNanoseconds: 0)
+        case .hardware:
+            let span = spans.isEmpty ? plain : Double(spans.sorted()[spans.count / 2])
+            self.init(
+                recordingNanoseconds: recording, switchNanoseconds: max(0, plain - max(0, span - recording)))
+        }
     }
 }

@@ -24,6 +24,7 @@ public final class TraceBuffer: @unchecked Sendable {
     // Invariant: as large as the largest record (its size has 16 bits), from init to deinit.
     private let scratch: UnsafeMutableRawPointer
     private var tail: UInt64 = 0
+    private var countsAtStart: [UInt64] = []
 
     private static let pageBytes = 4096
 
@@ -74,8 +75,9 @@ public final class TraceBuffer: @unchecked Sendable {
         return mapped == MAP_FAILED ? nil : mapped
     }
 
-    /// Records from now on. Not possible in a jail.
+    /// Records from now on, and counts anew. Not possible in a jail.
     public func start() throws(HostError) {
+        countsAtStart = descriptors.map { Self.value($0) ?? 0 }
         for descriptor in descriptors where clinux_perf_enable(descriptor) != 0 {
             throw HostError("start a tracepoint's event")
         }
@@ -84,14 +86,19 @@ public final class TraceBuffer: @unchecked Sendable {
     /// Records no more. Not possible in a jail, where the end of what is traced does as well.
     public func stop() { for descriptor in descriptors { _ = clinux_perf_disable(descriptor) } }
 
-    /// Hits of each tracepoint so far by name, those included that the buffer had no room for.
+    /// Hits of each tracepoint since `start` by name, those included that the buffer had no room for.
     public func counts() -> [String: UInt64] {
         var counts: [String: UInt64] = [:]
-        for (name, descriptor) in zip(names, descriptors) {
-            var value: UInt64 = 0
-            if read(descriptor, &value, 8) == 8 { counts[name] = value }
+        for index in descriptors.indices {
+            guard let value = Self.value(descriptors[index]) else { continue }
+            counts[names[index]] = value - (countsAtStart.isEmpty ? 0 : countsAtStart[index])
         }
         return counts
+    }
+
+    private static func value(_ descriptor: Int32) -> UInt64? {
+        var value: UInt64 = 0
+        return read(descriptor, &value, 8) == 8 ? value : nil
     }
 
     /// Hands everything recorded so far to `body` and makes room for more. Returns the number of records.

@@ -1,4 +1,3 @@
-import Foundation
 import Machine
 import Testing
 
@@ -84,9 +83,7 @@ import Testing
 
     /// The kernel that runs the tests prints these names itself; where its list is readable, ours must agree.
     @Test func namesAreThoseOfTheRunningKernel() throws {
-        guard
-            let format = try? String(contentsOfFile: "/sys/kernel/tracing/events/kvm/kvm_exit/format", encoding: .utf8)
-        else { return }
+        guard let format = HostFile.text("/sys/kernel/tracing/events/kvm/kvm_exit/format") else { return }
         var compared = 0
         for match in format.matches(of: /\{ (0x[0-9a-f]+|[0-9]+)(?: \+ ([0-9]+))?, "([^"]+)" \}/) {
             let isVMX = !match.1.hasPrefix("0x")

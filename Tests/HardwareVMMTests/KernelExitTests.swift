@@ -6,14 +6,14 @@ import Testing
 
 @testable import HardwareVMM
 
-/// KVM's exits as traced, against counts that others take of the same run.
-@Suite(.enabled(if: KernelExitTests.isPossible, "KVM's tracepoints are not available here")) struct KernelExitTests {
-    static let isPossible =
-        kvmWorks && (try? KVMTracepoints(flavour: KVMFlavour.detect())) != nil
-        && {
-            (try? TracepointCounter(Tracepoint(system: "kvm", event: "kvm_userspace_exit"))) != nil
-        }()
+/// Whether KVM's events of this process may be recorded.
+private let kvmTracingWorks: Bool = {
+    guard kvmWorks, let points = try? KVMTracepoints(flavour: KVMFlavour.detect()) else { return false }
+    return (try? TraceBuffer(points.all, bufferBytes: 1 << 17)) != nil
+}()
 
+/// KVM's exits as traced, against counts that others take of the same run.
+@Suite(.enabled(if: kvmTracingWorks, "KVM's tracepoints are not available here")) struct KernelExitTests {
     private let flavour = KVMFlavour.detect()
 
     private func machine(_ build: (inout GuestCode) -> Void) throws -> KVMMachine {
@@ -52,8 +52,10 @@ import Testing
             guest.loop(2000) { $0.raw(0x31, 0xC0, 0x0F, 0xA2, 0xB9, 0, 0, 0, 0) }  // xor eax, eax; cpuid
             guest.exit(1)
         }
-        let (exits, entries) = (try counter("kvm_exit"), try counter("kvm_entry"))
-        let (instructions, userspace) = (try counter("kvm_emulate_insn"), try counter("kvm_userspace_exit"))
+        let exits = try counter("kvm_exit")
+        let entries = try counter("kvm_entry")
+        let instructions = try counter("kvm_emulate_insn")
+        let userspace = try counter("kvm_userspace_exit")
         // The guest that measures the cost of tracing runs before the record begins; what it causes is not in the record.
         var before: [UInt64?] = []
         let outcome = machine.run(observer: RecordingObserver()) {

@@ -55,13 +55,14 @@ import Testing
     }
 }
 
+/// Whether this user may record tracepoints.
+private let tracingWorks: Bool = {
+    guard let point = try? Tracepoint(system: "syscalls", event: "sys_enter_getppid") else { return false }
+    return (try? TraceBuffer([point], bufferBytes: 1 << 17)) != nil
+}()
+
 /// With a tracepoint that every kernel with tracing has, in this thread.
-@Suite(.enabled(if: TraceBufferTests.isPossible, "tracepoints are not available to this user")) struct TraceBufferTests
-{
-    static let isPossible: Bool = {
-        guard let point = try? Tracepoint(system: "syscalls", event: "sys_enter_getppid") else { return false }
-        return (try? TraceBuffer([point], bufferBytes: 1 << 17)) != nil
-    }()
+@Suite(.enabled(if: tracingWorks, "tracepoints are not available to this user")) struct TraceBufferTests {
 
     private let enter: Tracepoint
     private let leave: Tracepoint
