@@ -114,7 +114,9 @@ public final class KVMMachine {
         var trace: KernelExitTrace?
         var traceProblem: (any Error)?
         if recordsKernelExits {
-            do { trace = try KernelExitTrace(flavour: flavour, otherCPUs: recordingCPUs) } catch { traceProblem = error }
+            do { trace = try KernelExitTrace(flavour: flavour, otherCPUs: recordingCPUs) } catch {
+                traceProblem = error
+            }
         }
         do {
             bus = try PortBus(memory: memory, observer: observer, configuration, platform)
