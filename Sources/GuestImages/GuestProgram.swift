@@ -39,6 +39,13 @@ extension GuestImages {
             operation: "round trip",
             options: ["--operations M  round trips a round (default 1000)"]),
         GuestProgram(
+            name: "sleep",
+            summary: "timer accuracy: how much longer a sleep lasts than was asked for",
+            operation: "sleep, beyond its length",
+            options: [
+                "--microseconds T,T…  lengths, each of phases relative-Tus and absolute-Tus (default 100,1000,10000)"
+            ]),
+        GuestProgram(
             name: "compute",
             summary: "branchy integer work: prime sieve, quicksort, binary searches, hashing",
             operation: "element",

@@ -86,6 +86,7 @@ public struct ProgramExitRecord: BitwiseCopyable {
     public var pageFaults: UInt64 = 0
     public var copyOnWriteFaults: UInt64 = 0
     public var contextSwitches: UInt64 = 0
+    /// Interrupts of the local APIC's timer: ticks of the scheduler, and ends of waits.
     public var timerTicks: UInt64 = 0
     public var processes: UInt64 = 0
     /// Most RAM in use at any time, in bytes.

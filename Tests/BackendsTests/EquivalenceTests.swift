@@ -21,6 +21,7 @@ struct EquivalenceTests {
         "page-touch": ["--rounds", "2", "--operations", "64"],
         "forkwait": ["--rounds", "2", "--operations", "5"],
         "pipe-pingpong": ["--rounds", "2", "--operations", "20"],
+        "sleep": ["--rounds", "2", "--microseconds", "100,15000"],
         "compute": ["--rounds", "2", "--operations", "2000"],
         "matmul": ["--rounds", "2", "--size", "64"],
         "pointer-chase": ["--rounds", "2", "--bytes", "16K,256K", "--operations", "5000"],

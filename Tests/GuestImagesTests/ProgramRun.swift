@@ -16,6 +16,7 @@ struct ProgramRun {
         "page-touch": ["--rounds", "3", "--operations", "64"],
         "forkwait": ["--rounds", "3", "--operations", "5"],
         "pipe-pingpong": ["--rounds", "3", "--operations", "50"],
+        "sleep": ["--rounds", "3", "--microseconds", "10,200"],
         "compute": ["--rounds", "3", "--operations", "2000"],
         "matmul": ["--rounds", "3", "--size", "40"],
         "pointer-chase": ["--rounds", "3", "--bytes", "16K,64K", "--operations", "5000"],
@@ -31,6 +32,9 @@ struct ProgramRun {
         "memory-bandwidth": ["--rounds", "3", "--bytes", "64K"],
         "spin": ["--rounds", "3", "--operations", "10000"],
     ]
+
+    /// Phases with these arguments, where they are not one.
+    static let phases = ["sleep": 4, "pointer-chase": 2]
 
     init(_ name: String, _ arguments: [String], recorded: Bool = true) throws {
         let program = try #require(try GuestImages.program(named: name))

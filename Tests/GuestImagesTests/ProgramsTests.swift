@@ -18,7 +18,7 @@ struct ProgramsTests {
 
         let lines = try #require(run.records).split(separator: "\n").map(String.init)
         let rounds = lines.filter { $0.hasPrefix("round ") }
-        #expect(rounds.count == (name == "pointer-chase" ? 6 : 3))
+        #expect(rounds.count == 3 * (ProgramRun.phases[name] ?? 1))
         for round in rounds {
             let words = round.split(separator: " ")
             try #require(words.count == 4)

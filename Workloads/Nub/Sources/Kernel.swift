@@ -34,6 +34,7 @@ func kernelMain(_ information: UInt64, _ isPVH: UInt32) {
         BootArchive.addDevices()
     else { refuse("cannot build the file tree") }
     LocalAPIC.start(timerHertz: bootInformation.apicTimerHertz)
+    TimerInterrupts.start()
     mailbox.phase(BootPhase.kernelReady)
     if bootInformation.commandLineStarts(with: "nub.panic") { panicOnPurpose() }
     startJob()

@@ -1,14 +1,15 @@
 import CPU
 
-/// The local APIC's timer as the kernel's tick (SDM vol. 3A ch. 11): x2APIC registers where the CPU has them, else xAPIC
-/// memory (QEMU's emulator only; vbench's own machines have no device memory).
+/// The local APIC's timer, one-shot (SDM vol. 3A ch. 11): x2APIC registers where the CPU has them, else xAPIC memory
+/// (QEMU's emulator only; vbench's own machines have no device memory).
 enum LocalAPIC {
-    static let ticksPerSecond: UInt64 = 100
     private static let timerVector: UInt32 = 32
     private static let spuriousVector: UInt32 = 255
 
     /// xAPIC register page, or 0 in x2APIC mode.
     nonisolated(unsafe) private static var registers: UInt64 = 0
+    /// Of the timer, divided.
+    nonisolated(unsafe) private static var countsPerSecond: UInt64 = 0
 
     private enum Register {
         static let endOfInterrupt: UInt32 = 0x0B
@@ -31,9 +32,16 @@ enum LocalAPIC {
         // Divide by 16 unless the counter would then be too coarse.
         let divider: UInt64 = timerHertz >= 16_000_000 ? 16 : 1
         write(Register.divide, divider == 16 ? 0x3 : 0xB)
-        write(Register.timer, 1 << 17 | timerVector)
-        let count = timerHertz / divider / ticksPerSecond
-        write(Register.initialCount, UInt32(truncatingIfNeeded: count == 0 ? 1 : count))
+        write(Register.timer, timerVector)
+        countsPerSecond = timerHertz / divider
+    }
+
+    /// Lets the timer interrupt once, after `span` or up to 10 ns later; spans beyond ten seconds end early.
+    static func interrupt(afterNanoseconds span: UInt64) {
+        let bounded = span < 10_000_000_000 ? span : 10_000_000_000
+        // A count of 0 would stop the timer.
+        let count = bounded &* countsPerSecond / 1_000_000_000 &+ 1
+        write(Register.initialCount, count < UInt64(UInt32.max) ? UInt32(truncatingIfNeeded: count) : .max)
     }
 
     private static func write(_ register: UInt32, _ value: UInt32) {
@@ -52,11 +60,4 @@ enum LocalAPIC {
         cpu_out8(0x21, 0xFF)
         cpu_out8(0xA1, 0xFF)
     }
-}
-
-/// Vector 32, from entry.S. `fromUser` is the ring that was interrupted.
-@c(timerInterrupt)
-func timerInterrupt(_ fromUser: UInt64) {
-    LocalAPIC.endOfInterrupt()
-    Scheduler.tick(fromUser: fromUser != 0)
 }

@@ -138,7 +138,7 @@ func endCurrentProcess(status: Int32) -> Never {
     if process.pointee.clearChildThread != 0 && process.pointee.holdsParent {
         _ = UserMemory.store(Int32(0), at: process.pointee.clearChildThread)
     }
-    if process.pointee.alarmTime != 0 { Scheduler.alarmCount &-= 1 }
+    process.pointee.alarmTime = 0
     Scheduler.loadKernelSpace()
     process.pointee.state = .zombie
     process.pointee.exitStatus = status

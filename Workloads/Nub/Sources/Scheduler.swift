@@ -5,13 +5,14 @@ struct Statistics {
     var pageFaults: UInt64 = 0
     var copyOnWriteFaults: UInt64 = 0
     var contextSwitches: UInt64 = 0
+    /// Interrupts of the timer: ticks, and ends of waits.
     var timerTicks: UInt64 = 0
     var processes: UInt64 = 0
 }
 
 nonisolated(unsafe) var statistics = Statistics()
 
-/// Round-robin over the runnable processes: a process runs until it blocks, ends, or its slice of one timer tick is over
+/// Round-robin over the runnable processes: a process runs until it blocks, ends, or its slice of one timer tick (10 ms) is over
 /// and another is waiting. Ring 0 is never preempted.
 ///
 /// Its state is static, not in a value with mutating methods: other processes change it while a call of `reschedule` is
@@ -22,9 +23,6 @@ enum Scheduler {
     nonisolated(unsafe) private static var lastRunnable: ProcessPointer?
     nonisolated(unsafe) private static var firstBlocked: ProcessPointer?
     nonisolated(unsafe) private(set) static var blockedCount: UInt32 = 0
-    /// Blocked processes with a wake time, and processes with an alarm.
-    nonisolated(unsafe) private static var timedCount: UInt32 = 0
-    nonisolated(unsafe) static var alarmCount: UInt32 = 0
     nonisolated(unsafe) private(set) static var firstOfAll: ProcessPointer?
     nonisolated(unsafe) private static var nextIdentifier: Int32 = 1
     /// Root of the page tables in CR3; `.none` for the kernel's own.
@@ -107,7 +105,7 @@ enum Scheduler {
         process.pointee.nextInQueue = firstBlocked
         firstBlocked = process
         blockedCount &+= 1
-        if wakeTime != 0 { timedCount &+= 1 }
+        if wakeTime != 0 { TimerInterrupts.note(wakeTime) }
         reschedule()
     }
 
@@ -123,7 +121,6 @@ enum Scheduler {
             firstBlocked = process.pointee.nextInQueue
         }
         blockedCount &-= 1
-        if process.pointee.wakeTime != 0 { timedCount &-= 1 }
         process.pointee.wakeTime = 0
         makeRunnable(process)
     }
@@ -156,31 +153,25 @@ enum Scheduler {
         }
     }
 
-    private static func wakeTimed() {
-        if alarmCount != 0 { Signals.raiseAlarms() }
-        if timedCount == 0 { return }
-        let now = clock.monotonicNanoseconds
+    /// Makes everyone runnable whose wake time has come; the next wake time, or `TimerInterrupts.never`.
+    static func wakeTimed(_ now: UInt64) -> UInt64 {
+        var next = TimerInterrupts.never
         var previous: ProcessPointer?
         var candidate = firstBlocked
         while let process = candidate {
             candidate = process.pointee.nextInQueue
-            if process.pointee.wakeTime != 0 && process.pointee.wakeTime <= now {
+            let time = process.pointee.wakeTime
+            if time != 0 && time <= now {
                 unblock(process, after: previous)
             } else {
+                if time != 0 && time < next { next = time }
                 previous = process
             }
         }
+        return next
     }
 
     // MARK: Switching
-
-    /// A timer tick. `fromUser` is 0 when it ended the idle wait.
-    static func tick(fromUser: Bool) {
-        statistics.timerTicks &+= 1
-        if mailbox.hasUnflushedOutput { mailbox.ring() }
-        if timedCount | alarmCount != 0 { wakeTimed() }
-        if fromUser && firstRunnable != nil && cpu_block.stubStackPointer == 0 { yield() }
-    }
 
     /// Lets the others run first.
     static func yield() {
@@ -194,6 +185,7 @@ enum Scheduler {
     static func reschedule() {
         while firstRunnable == nil {
             if mailbox.hasUnflushedOutput { mailbox.ring() }
+            TimerInterrupts.armForIdle()
             cpu_idle_until_interrupt()
         }
         let next = firstRunnable.unsafelyUnwrapped

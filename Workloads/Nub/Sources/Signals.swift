@@ -167,21 +167,23 @@ enum Signals {
         frame.pointee.rax = frame.pointee.errorCode
     }
 
-    /// SIGALRM for every process whose alarm time has come. Called at ticks.
-    static func raiseAlarms() {
-        let now = clock.monotonicNanoseconds
+    /// SIGALRM for every process whose alarm time has come; the next alarm time, or `TimerInterrupts.never`.
+    static func raiseAlarms(_ now: UInt64) -> UInt64 {
+        var next = TimerInterrupts.never
         var candidate = Scheduler.firstOfAll
         while let process = candidate {
             candidate = process.pointee.nextOfAll
-            if process.pointee.alarmTime == 0 || process.pointee.alarmTime > now { continue }
-            if process.pointee.alarmInterval != 0 {
-                process.pointee.alarmTime = now &+ process.pointee.alarmInterval
-            } else {
-                process.pointee.alarmTime = 0
-                Scheduler.alarmCount &-= 1
+            if process.pointee.alarmTime == 0 { continue }
+            if process.pointee.alarmTime <= now {
+                let interval = process.pointee.alarmInterval
+                // Never so soon again that the process gets no further for signals.
+                process.pointee.alarmTime = interval == 0 ? 0 : now &+ (interval < 100_000 ? 100_000 : interval)
+                send(SIGALRM, to: process)
+                if interval == 0 { continue }
             }
-            send(SIGALRM, to: process)
+            if process.pointee.alarmTime < next { next = process.pointee.alarmTime }
         }
+        return next
     }
 }
 

@@ -95,10 +95,9 @@ private func setAlarm(_ value: UInt64, _ interval: UInt64) -> UInt64 {
     let process = Scheduler.currentProcess
     let now = clock.monotonicNanoseconds
     let old = process.pointee.alarmTime
-    if old != 0 { Scheduler.alarmCount &-= 1 }
     process.pointee.alarmTime = value == 0 ? 0 : now &+ value
     process.pointee.alarmInterval = interval
-    if value != 0 { Scheduler.alarmCount &+= 1 }
+    if value != 0 { TimerInterrupts.note(now &+ value) }
     return old > now ? old &- now : 0
 }
 
