@@ -132,7 +132,7 @@ public struct ProgramRecords: Sendable {
     }
 
     /// Names go into reports as keys: letters, digits, dot, dash and underscore, at most 64.
-    private static func isName(_ text: String) -> Bool {
+    static func isName(_ text: String) -> Bool {
         (1...64).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
                 switch byte {

@@ -62,6 +62,8 @@ public enum MailboxRecordKind {
     public static let output: UInt16 = 6
     /// A line of the kernel's own log, UTF-8.
     public static let kernelMessage: UInt16 = 7
+    /// What a program calls a timed phase: `detail` is its number, the payload its name in UTF-8.
+    public static let phaseName: UInt16 = 8
 }
 
 /// Moments of a guest's life (`detail` of a `phase` record).

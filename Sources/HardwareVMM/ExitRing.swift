@@ -62,6 +62,16 @@ struct ExitRing: ~Copyable {
 
 /// KVM's own names for exits (include/uapi/linux/kvm.h), and where they stand in the common taxonomy.
 enum KVMExit {
+    /// Reasons with a name of their own in ledgers: as many as KVM had for x86 when this was written, with room.
+    private static let namedReasons = 48
+    /// Raw reasons of a ledger: KVM's by number, then all others, then runs that a signal ended.
+    static let ledgerNames =
+        (0..<UInt32(namedReasons)).map(name) + ["another KVM exit", name(ExitRing.interrupted)]
+    static let interruptedIndex = namedReasons + 1
+
+    @inline(__always)
+    static func ledgerIndex(_ reason: UInt32) -> Int { min(Int(reason), namedReasons) }
+
     static func name(_ reason: UInt32) -> String {
         switch reason {
         case UInt32(KVM_EXIT_UNKNOWN): "KVM_EXIT_UNKNOWN"

@@ -28,7 +28,7 @@ public final class KVMMachine {
     private let platform: PlatformDevices?
     private var serialLine = false
     private let statistics: KVMStatistics
-    private let ledger = ExitLedger()
+    private let ledger = ExitLedger(rawReasons: KVMExit.ledgerNames)
     private var ring = ExitRing()
     private let tscOffset: Int64
     // Invariant: allocated from init to deinit; the timer and signal that point to it are gone when `run` returns.
@@ -119,7 +119,7 @@ public final class KVMMachine {
             }
         }
         do {
-            bus = try PortBus(memory: memory, observer: observer, configuration, platform)
+            bus = try PortBus(memory: memory, observer: observer, configuration, platform, ledger: ledger)
             try prepareKick()
             try beforeEntry()
         } catch {
@@ -134,6 +134,7 @@ public final class KVMMachine {
 
         var result = outcome(end, from: begin, to: finish)
         result.exits = ledger.summaries()
+        result.phases = ledger.phaseSummaries
         result.counters["kvm.runs"] = Double(runs)
         result.counters["kvm.runCycles"] = Double(runCycles)
         result.counters["kvm.userspaceCycles"] = Double(finish &- begin &- runCycles)
@@ -191,6 +192,7 @@ public final class KVMMachine {
         let run = vcpu.run
         var runs: UInt64 = 0
         var runCycles: UInt64 = 0
+        ledger.begin(at: TimestampCounter.now())
         while true {
             let entry = TimestampCounter.now()
             let status = clinux_kvm_run(descriptor)
@@ -206,8 +208,15 @@ public final class KVMMachine {
                 (reason, end) = handle(run, bus, at: exit)
             }
             let spent = TimestampCounter.now() &- exit
-            ledger.record(reason, cycles: spent &- (bus.deliveryCycles &- delivered))
-            if let end { return (end, runs, runCycles) }
+            ledger.left(guestCycles: exit &- entry)
+            ledger.record(
+                reason, raw: status < 0 ? KVMExit.interruptedIndex : KVMExit.ledgerIndex(run.pointee.exit_reason),
+                cycles: spent &- (bus.deliveryCycles &- delivered))
+            if let end {
+                ledger.end(at: exit &+ spent)
+                return (end, runs, runCycles)
+            }
+            ledger.settle(exit: exit, entry: exit &+ spent)
         }
     }
 

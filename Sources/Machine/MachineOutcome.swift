@@ -27,6 +27,8 @@ public struct MachineOutcome: Sendable {
     public var diagnosis: [String] = []
     /// The exit ledger's lines, in TSC cycles.
     public var exits: [ExitSummary] = []
+    /// Time by phase of the ledger.
+    public var phases: [PhaseSummary] = []
     /// Further counters by name; units in the name's suffix where it is not a count.
     public var counters: [String: Double] = [:]
     /// Counters that could not be taken, with the reason.

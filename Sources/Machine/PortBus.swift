@@ -19,6 +19,7 @@ public final class PortBus {
     private let observer: TimedObserver
     private let mailbox: Mailbox
     private let platform: PlatformDevices?
+    private let ledger: ExitLedger?
     private var serial: SerialConsole
     private var speakerStatus: UInt8 = 0
 
@@ -37,13 +38,15 @@ public final class PortBus {
     /// - Parameters:
     ///   - configuration: decides what the serial port receives, and whether output goes to the observer byte by byte.
     ///   - platform: a PC's other devices; nil: nothing is there, and kernels find that out.
+    ///   - ledger: is told of the phases that the guest reaches.
     /// - Throws: `badGuestAddress` when RAM ends below the mailbox.
     public init(
         memory: GuestMemory, observer: any MachineObserver, _ configuration: MachineConfiguration? = nil,
-        _ platform: PlatformDevices? = nil
+        _ platform: PlatformDevices? = nil, ledger: ExitLedger? = nil
     ) throws(MachineError) {
         self.observer = TimedObserver(observer)
         self.platform = platform
+        self.ledger = ledger
         serial = SerialConsole(
             input: configuration?.consoleInput.map { ConsoleInput(descriptor: $0) },
             isLive: configuration?.hasLiveConsole ?? false)
@@ -100,10 +103,22 @@ public final class PortBus {
 
     private func drain() {
         do throws(MachineError) {
-            try mailbox.drain { header, payload in observer.record(header, payload: payload) }
+            try mailbox.drain { header, payload in
+                if let ledger, let phase = Self.phase(header) { ledger.mark(phase) }
+                observer.record(header, payload: payload)
+            }
         } catch {
             mailboxErrors &+= 1
             if firstMailboxError == nil { firstMailboxError = error }
+        }
+    }
+
+    /// The phase of the machine's life that a record begins.
+    private static func phase(_ header: MailboxRecordHeader) -> LedgerPhase? {
+        switch (header.kind, header.detail) {
+        case (MailboxRecordKind.phase, BootPhase.programStart): .program
+        case (MailboxRecordKind.programExit, _): .shutdown
+        default: nil
         }
     }
 

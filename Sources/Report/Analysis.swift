@@ -146,11 +146,11 @@ struct ExitTotals {
                 continue
             }
             seconds += result.ledgerNanoseconds / 1e9
-            for exit in exits {
+            for exit in exits where exit.handler != .inline {
                 count += exit.count
-                if exit.reason == Self.waitingReason { continue }
+                guard exit.reason != Self.waitingReason, let times = exit.times else { continue }
                 busyCount += exit.count
-                busyCycles += Double(exit.totalCycles)
+                busyCycles += Double(times.totalCycles)
             }
         }
     }

@@ -79,24 +79,28 @@ public enum CSVReports {
         var table = CSVTable(
             columns: RunKey.columns + [
                 "exit_reason", "count", "total_cycles", "mean_cycles", "min_cycles", "median_cycles", "p99_cycles",
-                "max_cycles", "mean_ns", "unavailable",
+                "max_cycles", "mean_ns", "unavailable", "phase", "raw_reason", "handler",
             ])
         let hertz = report.host.tscHertz.flatMap { $0 > 0 ? $0 : nil }
         for run in report.runs {
             guard let exits = run.result.exits else {
                 let reason = run.result.exitsUnavailable ?? run.rules.failure(of: run.result)
                 table.append(
-                    run.key.fields + Array(repeating: nil, count: 9) + [reason ?? "the backend gave no ledger"])
+                    run.key.fields + Array(repeating: nil, count: 9) + [reason ?? "the backend gave no ledger"]
+                        + Array(repeating: nil, count: 3))
                 continue
             }
             for exit in exits {
-                let mean = exit.count > 0 ? Double(exit.totalCycles) / Double(exit.count) : nil
+                let times = exit.times
+                let mean = times.flatMap { exit.count > 0 ? Double($0.totalCycles) / Double(exit.count) : nil }
                 let nanoseconds = mean.flatMap { mean in hertz.map { mean / $0 * 1e9 } }
                 table.append(
                     run.key.fields + [
-                        exit.reason, csv(exit.count), csv(exit.totalCycles), csv(mean), csv(exit.minimumCycles),
-                        csv(exit.medianCycles), csv(exit.p99Cycles), csv(exit.maximumCycles), csv(nanoseconds),
-                        hertz == nil ? "the TSC frequency is unknown" : nil,
+                        exit.reason, csv(exit.count), times.flatMap { csv($0.totalCycles) }, csv(mean),
+                        times.flatMap { csv($0.minimumCycles) }, times.flatMap { csv($0.medianCycles) },
+                        times.flatMap { csv($0.p99Cycles) }, times.flatMap { csv($0.maximumCycles) }, csv(nanoseconds),
+                        exit.timesUnavailable ?? (hertz == nil ? "the TSC frequency is unknown" : nil),
+                        exit.phase, exit.rawReason, exit.handler.rawValue,
                     ])
             }
         }

@@ -6,8 +6,8 @@ public struct ExitCost: Sendable, Equatable {
     public var reason: String
     /// Exits a unit.
     public var count: Double
-    /// Of one exit, in nanoseconds.
-    public var meanNanoseconds: Double
+    /// Of one exit, in nanoseconds; nil where none was timed.
+    public var meanNanoseconds: Double?
     /// `count` times the mean.
     public var nanoseconds: Double
     /// Time with nothing to do, which is no cost and not in the sum.
@@ -142,7 +142,7 @@ extension LedgerCosts {
         exits = ledger.exits.map { exit in
             ExitCost(
                 reason: exit.reason, count: exit.count / units,
-                meanNanoseconds: exit.meanCycles * nanosecondsPerCycle,
+                meanNanoseconds: exit.meanCycles.map { $0 * nanosecondsPerCycle },
                 nanoseconds: exit.totalCycles * nanosecondsPerCycle / units, isWaiting: exit.isWaiting)
         }
         let timed = min(ledger.nanoseconds, trials.reduce(0) { $0 + $1.work.roundNanoseconds })

@@ -46,7 +46,7 @@ public enum LedgerTable {
                 ]
                     + [
                         exit.minimumCycles, exit.meanCycles, exit.medianCycles, exit.p99Cycles, exit.maximumCycles,
-                    ].map(format.each))
+                    ].map { $0.map(format.each) ?? "–" })
         }
         let halts = ledger.exits.contains(where: \.isWaiting)
         table.row(

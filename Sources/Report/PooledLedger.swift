@@ -6,29 +6,54 @@ public struct PooledExit: Sendable, Equatable {
     public var reason: String
     /// Sum over the trials, as the next.
     public var count: Double
+    /// Exits among them that were timed, and their cycles.
+    public var timedCount: Double
     public var totalCycles: Double
-    /// Of all trials.
-    public var minimumCycles: Double
-    public var maximumCycles: Double
-    /// Medians over trials of the trials' own percentiles: reports keep no histogram that could be pooled.
-    public var medianCycles: Double
-    public var p99Cycles: Double
+    /// Of all trials; nil where nothing was timed.
+    public var minimumCycles: Double?
+    public var maximumCycles: Double?
+    /// Medians over trials of the trials' own percentiles: reports keep no histogram that could be pooled. Where a trial has several
+    /// lines of the reason, the line counts that the median exit is in.
+    public var medianCycles: Double?
+    public var p99Cycles: Double?
+    /// Why some exits have no times.
+    public var timesUnavailable: String?
 
-    public var meanCycles: Double { totalCycles / count }
+    public var meanCycles: Double? { timedCount > 0 ? totalCycles / timedCount : nil }
 
     /// Whether it is time with nothing to do, which is no cost.
     public var isWaiting: Bool { reason == ExitTotals.waitingReason }
 
-    /// Records of the same reason, each of its own trial, with one exit at least.
-    init(reason: String, _ records: [ExitRecord]) {
-        func median(_ values: [Double]) -> Double { (try? Observations(values))?.median ?? 0 }
+    /// - Parameter trials: each trial's lines of the reason, with one exit at least.
+    init(reason: String, _ trials: [[ExitRecord]]) {
+        func median(_ value: (ExitTimes) -> UInt64) -> Double? {
+            let values = trials.compactMap { lines in
+                Self.middle(lines.compactMap { line in line.times.map { (Double(value($0)), line.count) } })
+            }
+            return (try? Observations(values))?.median
+        }
+        let records = trials.flatMap { $0 }
+        let timed = records.filter { $0.times != nil }
         self.reason = reason
         count = records.reduce(0) { $0 + Double($1.count) }
-        totalCycles = records.reduce(0) { $0 + Double($1.totalCycles) }
-        minimumCycles = Double(records.map(\.minimumCycles).min() ?? 0)
-        maximumCycles = Double(records.map(\.maximumCycles).max() ?? 0)
-        medianCycles = median(records.map { Double($0.medianCycles) })
-        p99Cycles = median(records.map { Double($0.p99Cycles) })
+        timedCount = timed.reduce(0) { $0 + Double($1.count) }
+        totalCycles = timed.reduce(0) { $0 + Double($1.timedCycles) }
+        minimumCycles = timed.compactMap { $0.times.map { Double($0.minimumCycles) } }.min()
+        maximumCycles = timed.compactMap { $0.times.map { Double($0.maximumCycles) } }.max()
+        medianCycles = median(\.medianCycles)
+        p99Cycles = median(\.p99Cycles)
+        timesUnavailable = records.lazy.compactMap(\.timesUnavailable).first
+    }
+
+    /// The value that the middle one of all counted has; nil of nothing.
+    private static func middle(_ values: [(value: Double, count: UInt64)]) -> Double? {
+        let half = values.reduce(0) { $0 + Double($1.count) } / 2
+        var seen = 0.0
+        for (value, count) in values.sorted(by: { $0.value < $1.value }) {
+            seen += Double(count)
+            if seen >= half { return value }
+        }
+        return nil
     }
 }
 
@@ -38,7 +63,7 @@ public struct PooledLedger: Sendable, Equatable {
     public var trials: Int
     /// Their time from the machine's start to the program's end, together.
     public var nanoseconds: Double
-    /// Most expensive in total first.
+    /// Most expensive in total first. Operations that translated code carried out itself are no exits.
     public var exits: [PooledExit]
 
     /// Nil if none of the results has a ledger.
@@ -47,9 +72,18 @@ public struct PooledLedger: Sendable, Equatable {
         if recorded.isEmpty { return nil }
         trials = recorded.count
         nanoseconds = recorded.reduce(0) { $0 + $1.ledgerNanoseconds }
-        let records = recorded.compactMap(\.exits).joined().filter { $0.count > 0 }
-        exits = Dictionary(grouping: records, by: \.reason)
-            .map { PooledExit(reason: $0, $1) }
+        exits = Self.pooled(recorded.map { ($0.exits ?? []).filter { $0.handler != .inline } }, by: \.reason)
+    }
+
+    /// Lines with the same key as one, most expensive in total first.
+    static func pooled(_ ledgers: [[ExitRecord]], by key: (ExitRecord) -> String) -> [PooledExit] {
+        var groups: [String: [[ExitRecord]]] = [:]
+        for ledger in ledgers {
+            for (name, lines) in Dictionary(grouping: ledger.filter { $0.count > 0 }, by: key) {
+                groups[name, default: []].append(lines)
+            }
+        }
+        return groups.map { PooledExit(reason: $0, $1) }
             .sorted { ($1.totalCycles, $1.count, $0.reason) < ($0.totalCycles, $0.count, $1.reason) }
     }
 

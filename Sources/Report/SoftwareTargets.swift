@@ -148,9 +148,10 @@ private struct Figures {
         var instructions = 0.0
         var cycles = 0.0
         for result in results(backend) {
-            guard let translation = result.exits?.first(where: { $0.reason == "translation" }) else { continue }
+            let translations = result.exits?.filter { $0.reason == "translation" } ?? []
+            if translations.isEmpty { continue }
             instructions += result.counters["software.translatedInstructions"] ?? 0
-            cycles += Double(translation.totalCycles)
+            cycles += translations.reduce(0) { $0 + Double($1.timedCycles) }
         }
         guard cycles > 0 else { return .unavailable(reason: "nothing was translated") }
         return Figure(instructions / (cycles / hertz))

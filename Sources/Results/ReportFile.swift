@@ -27,7 +27,7 @@ public enum ReportFile {
         if data.isEmpty { throw .notReport(file: name, detail: "the file is empty") }
         do {
             let version = try decoder.decode(Version.self, from: data).schemaVersion
-            guard version == RunReport.currentSchemaVersion else {
+            guard RunReport.readableSchemaVersions.contains(version) else {
                 throw ReportError.unknownVersion(file: name, version: version)
             }
             return try decoder.decode(RunReport.self, from: data)
@@ -99,9 +99,10 @@ public enum ReportError: Error, Sendable, Equatable, CustomStringConvertible {
         case .notReport(let file, let detail):
             return "\(file) is not a vbench report: \(detail)"
         case .unknownVersion(let file, let version):
-            let known = RunReport.currentSchemaVersion
-            return "\(file) has schema version \(version), this vbench reads \(known); "
-                + (version > known ? "use a newer vbench" : "write it anew with this vbench")
+            let known = RunReport.readableSchemaVersions
+            return
+                "\(file) has schema version \(version), this vbench reads \(known.lowerBound) to \(known.upperBound); "
+                + (version > known.upperBound ? "use a newer vbench" : "write it anew with this vbench")
         case .notEncodable(let detail):
             return "the report cannot be written as JSON: \(detail)"
         }

@@ -4,7 +4,9 @@ import Foundation
 ///
 /// A new field that readers may ignore keeps the version; anything else raises it.
 public struct RunReport: Codable, Sendable, Equatable {
-    public static let currentSchemaVersion = 1
+    public static let currentSchemaVersion = 2
+    /// Version 1 has no phases in its ledgers.
+    public static let readableSchemaVersions = 1...2
 
     public var schemaVersion: Int
     public var generator: Generator

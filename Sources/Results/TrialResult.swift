@@ -12,6 +12,8 @@ public struct TrialResult: Codable, Sendable, Equatable {
     /// The ledger; null with the reason in `exitsUnavailable` where the backend has none.
     public var exits: [ExitRecord]?
     public var exitsUnavailable: String?
+    /// The phases that the ledger tells apart, and the time spent in each; null in reports of version 1 and without a ledger.
+    public var phases: [PhaseRecord]?
     /// Further counters by name (`guest.systemCalls`, `host.minorFaults`, `translation.blocks`, …). Units in the
     /// name's suffix where not a count.
     public var counters: [String: Double]
@@ -97,30 +99,6 @@ public struct Sample: Codable, Sendable, Equatable {
         self.phase = phase
         self.nanoseconds = nanoseconds
         self.operations = operations
-    }
-}
-
-/// One reason's line of an exit ledger. Times in TSC cycles.
-public struct ExitRecord: Codable, Sendable, Equatable {
-    public var reason: String
-    public var count: UInt64
-    public var totalCycles: UInt64
-    public var minimumCycles: UInt64
-    public var maximumCycles: UInt64
-    public var medianCycles: UInt64
-    public var p99Cycles: UInt64
-
-    public init(
-        reason: String, count: UInt64, totalCycles: UInt64, minimumCycles: UInt64, maximumCycles: UInt64,
-        medianCycles: UInt64, p99Cycles: UInt64
-    ) {
-        self.reason = reason
-        self.count = count
-        self.totalCycles = totalCycles
-        self.minimumCycles = minimumCycles
-        self.maximumCycles = maximumCycles
-        self.medianCycles = medianCycles
-        self.p99Cycles = p99Cycles
     }
 }
 

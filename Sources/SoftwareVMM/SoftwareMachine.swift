@@ -33,7 +33,7 @@ public final class SoftwareMachine {
     let legacy: LegacyExecution
     private let configuration: MachineConfiguration
     let tscHertz: UInt64
-    let ledger = ExitLedger()
+    let ledger = ExitLedger(rawReasons: RawExit.names)
     private let history = ExitHistory()
     /// Writes down what the machine does. Set before `run`.
     public var tracer: ExecutionTracer?
@@ -45,6 +45,8 @@ public final class SoftwareMachine {
 
     // What a handler leaves behind for the run loop.
     var exitReason = ExitReason.other
+    /// By what means the guest was left.
+    private var exitRaw = RawExit.none
     var pendingStop: MachineStop?
     var halted = false
     private static let shortestShadowWait: UInt64 = 2_000
@@ -164,7 +166,8 @@ public final class SoftwareMachine {
         let end: MachineEnd
         do throws(MachineStop) {
             do throws(MachineError) {
-                ports = try PortBus(memory: memory, observer: observer, configuration, cpu.platform)
+                ports = try PortBus(
+                    memory: memory, observer: observer, configuration, cpu.platform, ledger: ledger)
             } catch {
                 throw MachineStop(.hostFailure(error.description))
             }
@@ -178,7 +181,9 @@ public final class SoftwareMachine {
         } catch {
             end = error.end
             // The exit that ended it has not been followed by an entry.
-            if exitTSC > 0 { ledger.record(exitReason, cycles: TimestampCounter.now() &- exitTSC) }
+            let stop = TimestampCounter.now()
+            if exitTSC > 0 { ledger.record(exitReason, raw: exitRaw.rawValue, cycles: stop &- exitTSC) }
+            ledger.end(at: stop)
             return finish(end, start)
         }
     }
@@ -216,26 +221,32 @@ public final class SoftwareMachine {
     private func loop() throws(MachineStop) -> Never {
         armKick()
         exitTSC = TimestampCounter.now()
+        ledger.begin(at: exitTSC)
         exitReason = .dispatch
         exitOrigin = (cpu.rip, cpu.privilege)
         while true {
             let resumes = resumesTranslation
             if !legacy.isActive { try prepareEntry() }
             let entryTSC = TimestampCounter.now()
-            ledger.record(exitReason, cycles: entryTSC &- exitTSC)
+            ledger.record(exitReason, raw: exitRaw.rawValue, cycles: entryTSC &- exitTSC)
+            ledger.settle(exit: exitTSC, entry: entryTSC)
             vmmCycles &+= entryTSC &- exitTSC
             history.record(exitReason, rip: cpu.rip)
             if let tracer, !legacy.isActive { traceEntry(tracer, cycles: entryTSC &- exitTSC, resumes: resumes) }
             if legacy.isActive {
                 // All of it is the VMM's own work.
                 exitTSC = entryTSC
+                exitRaw = .interpreter
                 try interpretLegacy()
                 try afterExit()
                 continue
             }
             let kind = vb_sw_enter(cpu.state)
             exitTSC = TimestampCounter.now()
+            ledger.left(guestCycles: exitTSC &- entryTSC)
             exitReason = .other
+            exitRaw = RawExit(
+                exit: Int32(truncatingIfNeeded: kind), signal: Int32(truncatingIfNeeded: cpu.state.pointee.trap_signal))
             if tracer != nil { noteOrigin(ofExit: Int32(truncatingIfNeeded: kind)) }
             recordPortReads()
             let ranDirectly = cpu.state.pointee.direct != 0
@@ -282,7 +293,9 @@ public final class SoftwareMachine {
         guard count > 0 else { return }
         cpu.state.pointee.port_reads = 0
         let log = UnsafeRawPointer(cpu.state).advanced(by: Int(VB_SW_PORT_LOG)).assumingMemoryBound(to: UInt32.self)
-        for index in 0..<Int(count) { ledger.record(.portIO, cycles: UInt64(log[index])) }
+        for index in 0..<Int(count) {
+            ledger.record(.portIO, raw: RawExit.trampoline.rawValue, cycles: UInt64(log[index]))
+        }
     }
 
     /// Ring 3 run directly can change state behind the VMM's back: bases by WRFSBASE, flags by POPF.
@@ -389,6 +402,7 @@ public final class SoftwareMachine {
         ports?.finish()
         var outcome = MachineOutcome(end: end, startTSC: start, endTSC: stop, tscHertz: tscHertz)
         outcome.exits = ledger.summaries()
+        outcome.phases = ledger.phaseSummaries
         outcome.counters = [
             "software.translatedBlocks": Double(cache.translatedBlocks),
             "software.translatedInstructions": Double(cache.translatedInstructions),

@@ -8,11 +8,11 @@ enum LedgerJSON {
             var reason: String
             var count: Double
             var totalCycles: Double
-            var minimumCycles: Double
-            var meanCycles: Double
-            var medianCycles: Double
-            var p99Cycles: Double
-            var maximumCycles: Double
+            var minimumCycles: Double?
+            var meanCycles: Double?
+            var medianCycles: Double?
+            var p99Cycles: Double?
+            var maximumCycles: Double?
             var totalNanoseconds: Double?
             var meanNanoseconds: Double?
             /// Of all exits, 0 to 1.
@@ -56,7 +56,7 @@ enum LedgerJSON {
                 reason: exit.reason, count: exit.count, totalCycles: exit.totalCycles,
                 minimumCycles: exit.minimumCycles, meanCycles: exit.meanCycles, medianCycles: exit.medianCycles,
                 p99Cycles: exit.p99Cycles, maximumCycles: exit.maximumCycles, totalNanoseconds: total,
-                meanNanoseconds: nanoseconds(exit.meanCycles), countShare: exit.count / count,
+                meanNanoseconds: exit.meanCycles.flatMap(nanoseconds), countShare: exit.count / count,
                 timeShare: ledger.nanoseconds > 0 ? total.map { $0 / ledger.nanoseconds } : nil)
         }
     }

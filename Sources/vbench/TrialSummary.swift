@@ -15,13 +15,17 @@ enum TrialSummary {
         }
         if let exits = result.exits {
             lines.append(
-                pad("exit", 22) + ["count", "cycles", "mean", "median", "p99"].map { padLeft($0, 14) }.joined())
+                pad("phase", 12) + pad("exit", 22)
+                    + ["count", "cycles", "mean", "median", "p99"]
+                    .map { padLeft($0, 12) }.joined())
             for exit in exits {
-                let mean = exit.count == 0 ? 0 : exit.totalCycles / exit.count
+                let times = exit.times.map { times in
+                    [times.totalCycles, times.totalCycles / max(1, exit.count), times.medianCycles, times.p99Cycles]
+                        .map { padLeft("\($0)", 12) }.joined()
+                }
                 lines.append(
-                    pad(exit.reason, 22)
-                        + [exit.count, exit.totalCycles, mean, exit.medianCycles, exit.p99Cycles]
-                        .map { padLeft("\($0)", 14) }.joined())
+                    pad(exit.phase ?? "", 12) + pad(exit.reason, 22) + padLeft("\(exit.count)", 12)
+                        + (times ?? " " + (exit.timesUnavailable ?? "not timed")))
             }
         } else {
             lines.append("exits    none: \(result.exitsUnavailable ?? "no reason given")")

@@ -24,16 +24,20 @@ struct PooledLedgerTests {
                         1,
                         [
                             ExitRecord(
-                                reason: "system-call", count: 3, totalCycles: 300_000, minimumCycles: 10,
-                                maximumCycles: 200_000, medianCycles: 1000, p99Cycles: 200_000),
+                                reason: "system-call", count: 3,
+                                times: ExitTimes(
+                                    totalCycles: 300_000, minimumCycles: 10,
+                                    maximumCycles: 200_000, medianCycles: 1000, p99Cycles: 200_000)),
                             SampleReport.exit("cpuid", count: 1, totalCycles: 2000),
                         ]),
                     trial(
                         3,
                         [
                             ExitRecord(
-                                reason: "system-call", count: 1, totalCycles: 100_000, minimumCycles: 100_000,
-                                maximumCycles: 100_000, medianCycles: 3000, p99Cycles: 100_000),
+                                reason: "system-call", count: 1,
+                                times: ExitTimes(
+                                    totalCycles: 100_000, minimumCycles: 100_000,
+                                    maximumCycles: 100_000, medianCycles: 3000, p99Cycles: 100_000)),
                             SampleReport.exit("halt", count: 1, totalCycles: 1_000_000),
                         ]),
                     failed,
@@ -94,8 +98,10 @@ struct PooledLedgerTests {
     @Test func theWidestReasonsAndLargeFiguresFitATerminal() {
         var report = SampleReport.empty()
         let exit = ExitRecord(
-            reason: "emulated-instruction", count: 9_999_999, totalCycles: 9_999_999_000, minimumCycles: 100,
-            maximumCycles: 199_000_000, medianCycles: 900_000, p99Cycles: 19_000_000)
+            reason: "emulated-instruction", count: 9_999_999,
+            times: ExitTimes(
+                totalCycles: 9_999_999_000, minimumCycles: 100,
+                maximumCycles: 199_000_000, medianCycles: 900_000, p99Cycles: 19_000_000))
         report.cells = [SampleReport.cell("w", "software", [SampleReport.passed(rounds: [1], exits: [exit])])]
         for unit in LedgerTable.Unit.allCases {
             let text = LedgerTable.text(LedgerListing(report), unit: unit)

@@ -114,7 +114,7 @@ struct ReportFilesTests {
         #expect(try SchemaChecker.problems(schema: "report.schema.json", documents: texts) == [:])
         // And the schema is one that can say no.
         let wrong = [
-            texts[0].replacing("\"schemaVersion\" : 1", with: "\"schemaVersion\" : 2"),
+            texts[0].replacing("\"schemaVersion\" : 2", with: "\"schemaVersion\" : 3"),
             texts[0].replacing("\"incompleteReason\" : \"interrupted\",", with: ""),
             texts[0].replacing("\"outcome\" : \"exited\"", with: "\"outcome\" : \"gone\""),
             texts[0].replacing("\"value\" : null", with: "\"value\" : 0"),

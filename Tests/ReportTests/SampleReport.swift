@@ -36,8 +36,9 @@ enum SampleReport {
 
     static func exit(_ reason: String, count: UInt64, totalCycles: UInt64) -> ExitRecord {
         ExitRecord(
-            reason: reason, count: count, totalCycles: totalCycles, minimumCycles: 1, maximumCycles: totalCycles,
-            medianCycles: 2, p99Cycles: 3)
+            reason: reason, count: count,
+            times: ExitTimes(
+                totalCycles: totalCycles, minimumCycles: 1, maximumCycles: totalCycles, medianCycles: 2, p99Cycles: 3))
     }
 
     static func cell(_ workload: String, _ backend: String, _ results: [TrialResult], variant: String = "default")

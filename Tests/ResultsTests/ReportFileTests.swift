@@ -16,9 +16,14 @@ struct ReportFileTests {
         result.samples = [Sample(phase: "main", nanoseconds: 12.5, operations: 4)]
         result.exits = [
             ExitRecord(
-                reason: "port-io", count: .max, totalCycles: 2, minimumCycles: 3, maximumCycles: 4, medianCycles: 5,
-                p99Cycles: 6)
+                phase: "main", reason: "port-io", rawReason: "KVM_EXIT_IO", count: .max,
+                times: ExitTimes(
+                    totalCycles: 2, minimumCycles: 3, maximumCycles: 4, medianCycles: 5, p99Cycles: 6)),
+            ExitRecord(
+                phase: "boot", reason: "system-call", rawReason: "trampoline", handler: .inline, count: 2, times: nil,
+                timesUnavailable: "not timed"),
         ]
+        result.phases = [PhaseRecord(name: "main", timed: true, entries: 3, cycles: 90, guestCycles: 80)]
         var cell = CellRecord(workload: "w", backend: "kvm", plannedTrials: 3)
         cell.trials = [TrialRecord(index: 0, order: 2, cpu: nil, startedSeconds: 0.25, result: result)]
         for status in [
@@ -30,6 +35,16 @@ struct ReportFileTests {
         report.cells = [cell]
         report.incompleteReason = "interrupted"
         return report
+    }
+
+    @Test func ledgersOfVersion1AreOfTheWholeRun() throws {
+        let text = """
+            {"reason": "halt", "count": 2, "totalCycles": 9, "minimumCycles": 3, "maximumCycles": 6, "medianCycles": 4,
+             "p99Cycles": 6}
+            """
+        let record = try JSONDecoder().decode(ExitRecord.self, from: Data(text.utf8))
+        let times = ExitTimes(totalCycles: 9, minimumCycles: 3, maximumCycles: 6, medianCycles: 4, p99Cycles: 6)
+        #expect(record == ExitRecord(reason: "halt", handler: .vmm, count: 2, times: times))
     }
 
     @Test func readsBackWhatItWrote() throws {
@@ -79,7 +94,7 @@ struct ReportFileTests {
             try ReportFile.decode(Data(#"{"schemaVersion": 99}"#.utf8), name: "new.json")
         }
         #expect(
-            newer?.description == "new.json has schema version 99, this vbench reads 1; use a newer vbench")
+            newer?.description == "new.json has schema version 99, this vbench reads 1 to 2; use a newer vbench")
         let older = #expect(throws: ReportError.self) {
             try ReportFile.decode(Data(#"{"schemaVersion": 0}"#.utf8), name: "old.json")
         }

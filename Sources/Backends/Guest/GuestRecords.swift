@@ -30,6 +30,8 @@ public final class GuestRecords: MachineObserver {
     public private(set) var programExit: ProgramExitRecord?
     public private(set) var panic: Panic?
     public private(set) var unknownSystemCalls: [String: UInt64] = [:]
+    /// Names of the program's timed phases by number.
+    private var phaseNames: [Int: String] = [:]
     /// The last lines of the kernel's log.
     public private(set) var kernelMessages: [String] = []
     /// How the guest broke the protocol, or nil.
@@ -53,6 +55,7 @@ public final class GuestRecords: MachineObserver {
         switch header.kind {
         case MailboxRecordKind.programRecord: programRecords.append(payload)
         case MailboxRecordKind.phase: phase(header)
+        case MailboxRecordKind.phaseName: phaseName(header, payload)
         case MailboxRecordKind.programExit: programExit(payload)
         case MailboxRecordKind.unknownSystemCall: unknownSystemCall(payload)
         case MailboxRecordKind.kernelPanic: kernelPanic(payload)
@@ -78,6 +81,20 @@ public final class GuestRecords: MachineObserver {
         programStartTSC = header.tsc
         observer.programStarted()
     }
+
+    /// What the program calls its timed phase of this number; nil where it did not say, or no name that a report can have.
+    public func phaseName(_ number: Int) -> String? { phaseNames[number] }
+
+    private func phaseName(_ header: MailboxRecordHeader, _ payload: UnsafeRawBufferPointer) {
+        let name = String(decoding: payload.prefix(Self.maximumMessageBytes), as: UTF8.self)
+        guard Int(header.detail) < ExitLedger.timedPhaseLimit, ProgramRecords.isName(name),
+            !Self.ownPhases.contains(name)
+        else { return }
+        phaseNames[Int(header.detail)] = name
+    }
+
+    /// Phases of a ledger that are not the program's.
+    private static let ownPhases: Set<String> = ["boot", "program", "shutdown"]
 
     private func programExit(_ payload: UnsafeRawBufferPointer) {
         guard let record = load(ProgramExitRecord.self, payload, "program exit") else { return }

@@ -22,7 +22,8 @@ struct GuestTrialResult {
 
     func assembled() -> TrialResult {
         var result = TrialResult(status: status)
-        result.exits = outcome.exits.map(ExitRecord.init)
+        result.exits = outcome.exits.map { ExitRecord($0, phase: name(of: $0.phase)) }
+        result.phases = outcome.phases.map { PhaseRecord($0, name: name(of: $0.phase)) }
         result.counters = outcome.counters
         result.countersUnavailable = outcome.countersUnavailable
         result.unknownSystemCalls = records.unknownSystemCalls
@@ -33,6 +34,15 @@ struct GuestTrialResult {
         var programRecords = records.programRecords
         programRecords.finish(into: &result)
         return result
+    }
+
+    private func name(of phase: LedgerPhase) -> String {
+        switch phase {
+        case .boot: "boot"
+        case .program: "program"
+        case .shutdown: "shutdown"
+        case .timed(let number): records.phaseName(number) ?? "phase-\(number)"
+        }
     }
 
     // MARK: Status
@@ -177,10 +187,30 @@ struct GuestTrialResult {
 }
 
 extension ExitRecord {
-    fileprivate init(_ summary: ExitSummary) {
+    fileprivate init(_ summary: ExitSummary, phase: String) {
+        let handler: Handler =
+            switch summary.handler {
+            case .vmm: .vmm
+            case .kvm: .kvm
+            case .inline: .inline
+            }
         self.init(
-            reason: summary.reason.name, count: summary.count, totalCycles: summary.totalCycles,
-            minimumCycles: summary.minimumCycles, maximumCycles: summary.maximumCycles,
-            medianCycles: summary.medianCycles, p99Cycles: summary.p99Cycles)
+            phase: phase, reason: summary.reason.name, rawReason: summary.rawReason, handler: handler,
+            count: summary.count,
+            times: summary.latency.map {
+                ExitTimes(
+                    totalCycles: $0.totalCycles, minimumCycles: $0.minimumCycles, maximumCycles: $0.maximumCycles,
+                    medianCycles: $0.medianCycles, p99Cycles: $0.p99Cycles)
+            }, timesUnavailable: summary.latencyUnavailable)
+    }
+}
+
+extension PhaseRecord {
+    fileprivate init(_ summary: PhaseSummary, name: String) {
+        var isTimed = false
+        if case .timed = summary.phase { isTimed = true }
+        self.init(
+            name: name, timed: isTimed, entries: summary.entries, cycles: summary.cycles,
+            guestCycles: summary.guestCycles)
     }
 }
