@@ -10,20 +10,9 @@ public enum TestKernel: String, CaseIterable, Sendable {
     case deviceMemory = "device-memory"
     case compatibilityUser = "compatibility-user"
 
-    private var sources: [String] {
-        switch self {
-        case .bootInformation: ["start.S", "boot-information.c"]
-        case .modes: ["start.S", "modes.c", "faults.S", "mode-switches.S"]
-        case .segments: ["start.S", "segments.c", "faults.S"]
-        case .interrupts: ["start.S", "interrupts.c", "interrupt-handlers.S"]
-        case .deviceMemory: ["device-memory.c"]
-        case .compatibilityUser: ["start.S", "compatibility-user.S"]
-        }
-    }
-
-    private var is64Bit: Bool { self == .deviceMemory }
-
-    private static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Kernels").path
+    private static let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Kernels/build.sh")
+    /// A folder of kernels that are built already, for machines without the compiler.
+    private static let builtFolder = ProcessInfo.processInfo.environment["VBENCH_TEST_KERNELS"]
     private static let compiled = Compiled()
 
     /// The ELF file. Throws what the compiler said.
@@ -47,30 +36,14 @@ public enum TestKernel: String, CaseIterable, Sendable {
         }
 
         private func build(_ kernel: TestKernel) throws -> [UInt8] {
-            let output = FileManager.default.temporaryDirectory.appending(path: "vbench-\(UUID().uuidString)")
-            try FileManager.default.createDirectory(at: output, withIntermediateDirectories: true)
-            defer { try? FileManager.default.removeItem(at: output) }
-            let target =
-                kernel.is64Bit
-                ? ["-target", "x86_64-unknown-none-elf", "-mno-red-zone"]
-                : ["-target", "i386-unknown-none-elf", "-march=i586"]
-            let options = ["-ffreestanding", "-O1", "-Wall", "-Werror", "-mno-sse", "-mno-mmx", "-fno-pic"]
-            var objects: [String] = []
-            for source in kernel.sources {
-                let object = output.appending(path: source + ".o").path
-                objects.append(object)
-                try run(["clang"] + target + options + ["-c", "-o", object, "\(TestKernel.folder)/\(source)"])
+            if let folder = TestKernel.builtFolder {
+                return [UInt8](try Data(contentsOf: URL(filePath: "\(folder)/\(kernel.rawValue)")))
             }
-            let script = "\(TestKernel.folder)/\(kernel.is64Bit ? "kernel64" : "kernel").lds"
-            let image = output.appending(path: "kernel")
-            try run(["ld.lld", "-T", script, "-o", image.path] + objects)
-            return [UInt8](try Data(contentsOf: image))
-        }
-
-        private func run(_ command: [String]) throws {
+            let image = FileManager.default.temporaryDirectory.appending(path: "vbench-\(UUID().uuidString)")
+            defer { try? FileManager.default.removeItem(at: image) }
             let process = Process()
-            process.executableURL = URL(filePath: "/usr/bin/env")
-            process.arguments = command
+            process.executableURL = TestKernel.script
+            process.arguments = [kernel.rawValue, image.path]
             let errors = Pipe()
             process.standardError = errors
             try process.run()
@@ -79,6 +52,7 @@ public enum TestKernel: String, CaseIterable, Sendable {
             guard process.terminationStatus == 0 else {
                 throw ToolFailure(description: String(decoding: text, as: UTF8.self))
             }
+            return [UInt8](try Data(contentsOf: image))
         }
     }
 }
