@@ -8,13 +8,14 @@ ARGS ?=
 FUZZ ?= supervisor
 SOURCES = Package.swift Sources Tests Plugins Workloads
 
-.PHONY: help run bench-software build test fuzz lint format clean packages test-packages
+.PHONY: help run bench-software build test test-svm fuzz lint format clean packages test-packages
 
 help:
 	@echo "make run      install what is missing, build, run $(SUITE)"
 	@echo "make bench-software  measure the software VMM against its targets"
 	@echo "make build    build vbench and its guest code (.build/release/vbench)"
 	@echo "make test     build and run the tests"
+	@echo "make test-svm test the KVM VMM on an emulated CPU with AMD-V"
 	@echo "make fuzz     compare random code, translated, with the CPU, until it is stopped"
 	@echo "make lint     check the format of the sources"
 	@echo "make format   format the sources"
@@ -36,6 +37,11 @@ build: packages
 
 test: test-packages
 	swift test
+
+test-svm: test-packages
+	swift build --build-tests
+	swift build -c release --product vbench
+	@./Scripts/test-svm
 
 fuzz: packages
 	swift build -c release --product vbench-fuzz
