@@ -120,6 +120,61 @@ extension GuestImages {
                 "--passes P      triads a round (default 2)",
             ]),
         GuestProgram(
+            name: "sqlite",
+            summary: "SQLite (libsqlite3): insert, index, query and update a table in a file",
+            operation: "row inserted or indexed, or statement",
+            options: [
+                "--rows N        rows of the table (default 10000)",
+                "--operations M  statements of the query mix a round (default 2000)",
+            ]),
+        GuestProgram(
+            name: "zstd",
+            summary: "Zstandard (libzstd): compression of a corpus, and back",
+            operation: "byte of the corpus",
+            options: [
+                "--bytes B       length of the corpus (default 1M)",
+                "--level L       1 to 19 (default 3)",
+            ]),
+        GuestProgram(
+            name: "lz4",
+            summary: "LZ4 (liblz4): compression of a corpus, and back",
+            operation: "byte of the corpus",
+            options: [
+                "--bytes B       length of the corpus (default 1M)",
+                "--level L       acceleration, 1 to 64 (default 1)",
+            ]),
+        GuestProgram(
+            name: "lua",
+            summary: "the Lua 5.4 interpreter (liblua5.4) on classic scripts of the file tree",
+            operation: "run of the script",
+            options: [
+                "--scripts D     folder of the scripts (default /lua; Workloads/Lua has them)",
+                "--operations M  runs of a script a round (default 1)",
+            ]),
+        GuestProgram(
+            name: "openssl",
+            summary: "OpenSSL (libcrypto): AES-GCM, SHA-256, RSA-2048 and P-256",
+            operation: "byte, or public-key operation",
+            options: [
+                "--bytes B       length of the message encrypted and hashed (default 256K)",
+                "--operations M  public-key operations a round (default 8)",
+            ]),
+        GuestProgram(
+            name: "tcc",
+            summary: "the Tiny C Compiler (libtcc): compiles a source tree of the file tree",
+            operation: "line of source",
+            options: [
+                "--source D      folder of the tree (default /src)",
+                "--units F       list of what to compile (default /units; Workloads/Trees has one)",
+                "--include D     folder of the C library's headers (default /usr/include)",
+                "--compiler D    folder of the compiler's own files (default /usr/lib/tcc)",
+            ]),
+        GuestProgram(
+            name: "gmp",
+            summary: "GMP (libgmp): digits of pi by the Chudnovsky series",
+            operation: "decimal digit",
+            options: ["--digits N      decimal digits (default 10000)"]),
+        GuestProgram(
             name: "spin",
             summary: "arithmetic in registers that touches no memory",
             operation: "iteration",

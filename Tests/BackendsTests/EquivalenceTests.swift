@@ -35,7 +35,32 @@ struct EquivalenceTests {
         "interpreter": ["--rounds", "2", "--limit", "500"],
         "memory-bandwidth": ["--rounds", "2", "--bytes", "256K"],
         "spin": ["--rounds", "2", "--operations", "10000"],
+        "sqlite": ["--rounds", "2", "--rows", "200", "--operations", "150"],
+        "zstd": ["--rounds", "2", "--bytes", "64K"],
+        "lz4": ["--rounds", "2", "--bytes", "64K"],
+        "lua": ["--rounds", "1"],
+        "openssl": ["--rounds", "2", "--bytes", "4K", "--operations", "1"],
+        "tcc": ["--rounds", "1"],
+        "gmp": ["--rounds", "2", "--digits", "500"],
     ]
+
+    /// What programs find in their tree, besides themselves.
+    private func files(for program: String) throws -> [GuestFile] {
+        switch program {
+        case "lua":
+            let workloads = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent().appending(path: "Workloads")
+            return try HostTree.entries(host: workloads.path + "/Lua", guest: "/lua")
+        case "tcc":
+            let units = "stb_sprintf.h STB_SPRINTF_IMPLEMENTATION\nstb_perlin.h STB_PERLIN_IMPLEMENTATION\n"
+            return try HostTree.entries(host: folder.file("units", Array(units.utf8)), guest: "/units")
+                + HostTree.entries(host: "/usr/include/stb/stb_sprintf.h", guest: "/src/stb_sprintf.h")
+                + HostTree.entries(host: "/usr/include/stb/stb_perlin.h", guest: "/src/stb_perlin.h")
+                + HostTree.entries(host: "/usr/include/x86_64-linux-musl", guest: "/usr/include")
+                + HostTree.entries(host: "/usr/lib/x86_64-linux-gnu/tcc", guest: "/usr/lib/tcc")
+        default: return []
+        }
+    }
 
     /// `nanobench` does more in a guest than natively.
     private static let comparablePrograms = GuestImages.programs.map(\.name).filter { $0 != "nanobench" }
@@ -43,7 +68,9 @@ struct EquivalenceTests {
     @Test("every benchmark program", arguments: TrialRunner.guests, comparablePrograms)
     func programs(guest: BackendName, program: String) throws {
         let arguments = try #require(Self.smallArguments[program])
-        let (native, found) = try TrialRunner.expectSame(as: guest, TrialRunner.specification(of: program, arguments))
+        var specification = try TrialRunner.specification(of: program, arguments)
+        specification.files += try files(for: program)
+        let (native, found) = try TrialRunner.expectSame(as: guest, specification)
         #expect(native.status == .exited(code: 0))
         #expect(found.samples.map(\.phase) == native.samples.map(\.phase))
         #expect(found.samples.map(\.operations) == native.samples.map(\.operations))

@@ -31,10 +31,31 @@ struct ProgramRun {
         "nanobench": ["--rounds", "3", "--operations", "1600"],
         "memory-bandwidth": ["--rounds", "3", "--bytes", "64K"],
         "spin": ["--rounds", "3", "--operations", "10000"],
+        "sqlite": ["--rounds", "3", "--rows", "300", "--operations", "250"],
+        "zstd": ["--rounds", "3", "--bytes", "64K"],
+        "lz4": ["--rounds", "3", "--bytes", "64K"],
+        "lua": ["--rounds", "3", "--scripts", workloads.appending(path: "Lua").path],
+        "openssl": ["--rounds", "3", "--bytes", "4K", "--operations", "1"],
+        "tcc": [
+            "--rounds", "3", "--source", "/usr/include/stb", "--units", smallTree,
+            "--include", "/usr/include/x86_64-linux-musl", "--compiler", "/usr/lib/x86_64-linux-gnu/tcc",
+        ],
+        "gmp": ["--rounds", "3", "--digits", "500"],
     ]
 
     /// Phases with these arguments, where they are not one.
-    static let phases = ["sleep": 4, "pointer-chase": 2]
+    static let phases = ["sleep": 4, "pointer-chase": 2, "sqlite": 3, "zstd": 2, "lz4": 2, "lua": 6, "openssl": 7]
+
+    private static let workloads = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "Workloads")
+
+    /// The unit that `tcc` checks by running it, and another.
+    private static let smallTree: String = {
+        let file = FileManager.default.temporaryDirectory.appending(path: "vbench-test-units")
+        let text = "stb_sprintf.h STB_SPRINTF_IMPLEMENTATION\nstb_perlin.h STB_PERLIN_IMPLEMENTATION\n"
+        try? Data(text.utf8).write(to: file, options: .atomic)
+        return file.path
+    }()
 
     init(_ name: String, _ arguments: [String], recorded: Bool = true) throws {
         let program = try #require(try GuestImages.program(named: name))

@@ -22,6 +22,31 @@ objcopy=$toolchain/llvm-objcopy
     exit 1
 }
 
+# The static library of Debian that a program is linked with, and the package that holds it; Libraries/ has its headers.
+library() {
+    case $1 in
+    gmp) echo libgmp.a libgmp-dev ;;
+    lua) echo liblua5.4.a liblua5.4-dev ;;
+    lz4) echo liblz4.a liblz4-dev ;;
+    openssl) echo libcrypto.a libssl-dev ;;
+    sqlite) echo libsqlite3.a libsqlite3-dev ;;
+    tcc) echo libtcc.a libtcc-dev ;;
+    zstd) echo libzstd.a libzstd-dev ;;
+    esac
+}
+
+# The library's file, by the search path of the compiler that links.
+find_library() {
+    [ $# -gt 0 ] || return 0
+    file=$("$clang" --target=x86_64-unknown-linux-gnu -print-file-name="$1")
+    [ -f "$file" ] || {
+        echo "build.sh: $name needs the static library $1, which is not installed: apt-get install $2" \
+            "(Scripts/install-packages build installs all that is missing)" >&2
+        exit 1
+    }
+    echo "$file"
+}
+
 # compile OBJECT MODULE FLAGS-AND-SOURCES…
 compile() {
     object=$1
@@ -29,7 +54,7 @@ compile() {
     shift 2
     "$swiftc" -target x86_64-unknown-linux-gnu -enable-experimental-feature Embedded -swift-version 6 \
         -wmo -parse-as-library -O -warnings-as-errors \
-        -module-name "$module" -module-cache-path "$out/.modules" -I "$here/Support" \
+        -module-name "$module" -module-cache-path "$out/.modules" -I "$here/Support" -I "$here/Libraries" \
         -Xcc -fno-stack-protector -c -o "$object" "$@"
 }
 
@@ -37,6 +62,8 @@ build() {
     name=$1
     source=$here/$name.swift
     [ -f "$source" ] || { echo "build.sh: no such program: $source" >&2; exit 1; }
+    # shellcheck disable=SC2046 # a list of words
+    archive=$(find_library $(library "$name"))
     # A work folder of its own: builds of several programs (or of two configurations) may run at once.
     work=$(mktemp -d "$out/.$name.XXXXXX")
     trap 'rm -rf "$work"' EXIT
@@ -54,9 +81,9 @@ build() {
             objects="$objects $work/$set.o"
         done
     fi
-    # shellcheck disable=SC2086 # a list of objects
+    # shellcheck disable=SC2086 # a list of objects, and an archive that may be none
     "$clang" --target=x86_64-unknown-linux-gnu -static -fuse-ld=lld \
-        -Wl,--gc-sections -Wl,--build-id=none -o "$work/$name.elf" $objects
+        -Wl,--gc-sections -Wl,--build-id=none -o "$work/$name.elf" $objects $archive -lm
     mv -f "$work/$name.elf" "$out/$name.elf"
     rm -rf "$work"
     trap - EXIT

@@ -59,6 +59,13 @@ struct Arguments {
         usageError(message)
     }
 
+    /// A path, or any other text.
+    mutating func path(_ name: StaticString, default: StaticString) -> Text {
+        var text = Text()
+        if let given = value(name) { text.append(cString: given) } else { text.append(`default`) }
+        return text
+    }
+
     /// Ends the program when an argument was not asked for.
     func rejectUnused() {
         for index in 1..<max(1, count) where !used[index] {

@@ -20,6 +20,12 @@ func usageError(_ message: Text) -> Never {
 func systemError(_ action: StaticString, _ code: Int64) -> Never {
     var message = Text()
     message.append(action)
+    systemError(message, code)
+}
+
+/// The same with an action put together at run time.
+func systemError(_ action: Text, _ code: Int64) -> Never {
+    var message = action
     message.append(" failed with errno ")
     message.append(UInt64(code.magnitude))
     end(message, code: ExitCode.systemError)

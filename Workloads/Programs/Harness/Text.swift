@@ -5,6 +5,9 @@ import Support
 struct Text {
     private(set) var bytes: [UInt8] = []
 
+    init() {}
+    init(_ text: StaticString) { append(text) }
+
     mutating func append(_ text: StaticString) {
         bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
@@ -35,6 +38,15 @@ struct Text {
             bytes.append(digit < 10 ? digit + UInt8(ascii: "0") : digit - 10 + UInt8(ascii: "a"))
         }
     }
+
+    mutating func append(byte: UInt8) { bytes.append(byte) }
+
+    func equals(_ text: StaticString) -> Bool {
+        bytes.elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// Ends the text as C wants it, with a zero byte.
+    mutating func terminate() { bytes.append(0) }
 
     /// `number` with two decimals.
     mutating func append(decimal number: Double) {
