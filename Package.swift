@@ -99,7 +99,8 @@ let package = Package(
         .executableTarget(
             name: "vbench",
             dependencies: [
-                "Lab", "Report", "Backends", "Suite", "Results", "Host", "Machine", "GuestImages", "CLinux",
+                "Lab", "Report", "Backends", "Suite", "Results", "Host", "Machine", "GuestImages", "GuestInterface",
+                "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

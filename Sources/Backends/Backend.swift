@@ -79,16 +79,39 @@ public struct TrialSpecification: Codable, Sendable {
     }
 }
 
-/// A host file at a path in the guest's tree.
+/// A host file, a folder or a symbolic link at a path in the guest's tree.
 public struct GuestFile: Codable, Sendable, Equatable {
+    public enum Kind: Codable, Sendable, Equatable {
+        /// A regular file with the bytes of the host's.
+        case file
+        /// A folder; what is in it has entries of its own.
+        case folder
+        /// A symbolic link, which leads to this path in the guest.
+        case symbolicLink(target: String)
+    }
+
+    /// Where it comes from.
     public var hostPath: String
     /// Absolute path in the guest.
     public var guestPath: String
-    public var executable: Bool
+    public var kind: Kind
+    /// Permission bits of a file or folder.
+    public var mode: UInt16
 
+    /// An ordinary file; `executable` decides its permissions.
     public init(hostPath: String, guestPath: String, executable: Bool = false) {
+        self.init(hostPath: hostPath, guestPath: guestPath, kind: .file, mode: executable ? 0o755 : 0o644)
+    }
+
+    public init(hostPath: String, guestPath: String, kind: Kind, mode: UInt16) {
         self.hostPath = hostPath
         self.guestPath = guestPath
-        self.executable = executable
+        self.kind = kind
+        self.mode = mode
     }
+}
+
+extension TrialSpecification {
+    /// The file that is run: what the first argument leads to; nil when the tree has none.
+    public var program: GuestFile? { arguments.first.flatMap { GuestTree(files).entry(at: $0) } }
 }

@@ -8,7 +8,6 @@ public enum ProgramFileError: Error, Equatable, CustomStringConvertible {
     case notELF(path: String, hint: String)
     case notX86_64(path: String, found: String)
     case notExecutable(path: String, found: String)
-    case dynamic(path: String, interpreter: String)
     case corrupt(path: String, detail: String)
 
     public var description: String {
@@ -20,17 +19,17 @@ public enum ProgramFileError: Error, Equatable, CustomStringConvertible {
         case .notX86_64(let path, let found):
             "\(path): built for \(found); programs must be 64-bit x86-64 Linux ELF files"
         case .notExecutable(let path, let found): "\(path): this ELF file is \(found), not an executable program"
-        case .dynamic(let path, let interpreter):
-            "\(path): dynamically linked (it asks for \(interpreter)); link it statically: cc -static"
         case .corrupt(let path, let detail): "\(path): corrupt ELF file: \(detail)"
         }
     }
 }
 
-/// A static x86-64 Linux program on the host, found fit to run.
+/// An x86-64 Linux program on the host, found fit to run.
 public struct ProgramFile: Sendable, Equatable {
     public let path: String
     public let bytes: UInt64
+    /// The dynamic linker that the program asks for; nil for a static one.
+    public let interpreter: String?
 
     /// Looks at the file's headers.
     ///
@@ -48,7 +47,7 @@ public struct ProgramFile: Sendable, Equatable {
         }
         self.path = path
         bytes = UInt64(status.st_size)
-        try Self.check(descriptor, path: path, bytes: bytes)
+        interpreter = try Self.check(descriptor, path: path, bytes: bytes)
     }
 
     // Offsets and values: System V gABI, "ELF Header" and "Program Header"; machine numbers from its registry.
@@ -57,7 +56,7 @@ public struct ProgramFile: Sendable, Equatable {
 
     private static func check(
         _ descriptor: Descriptor, path: String, bytes: UInt64
-    ) throws(ProgramFileError) {
+    ) throws(ProgramFileError) -> String? {
         let header = contents(of: descriptor, at: 0, count: headerBytes)
         guard header.starts(with: [0x7F, UInt8(ascii: "E"), UInt8(ascii: "L"), UInt8(ascii: "F")]) else {
             let script = header.starts(with: [UInt8(ascii: "#"), UInt8(ascii: "!")])
@@ -94,6 +93,7 @@ public struct ProgramFile: Sendable, Equatable {
         let table = contents(of: descriptor, at: offset, count: size)
         guard table.count == size else { throw .corrupt(path: path, detail: "its program headers cannot be read") }
         var loads = 0
+        var interpreter: String?
         for start in stride(from: 0, to: size, by: programHeaderBytes) {
             let type = table.integer(UInt32.self, at: start)
             let fileOffset = table.integer(UInt64.self, at: start + 8)
@@ -106,11 +106,13 @@ public struct ProgramFile: Sendable, Equatable {
             }
             if type == 3 {
                 let name = contents(of: descriptor, at: fileOffset, count: Int(min(fileBytes, 4096)))
-                throw .dynamic(path: path, interpreter: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self))
+                interpreter = String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+            } else {
+                loads += 1
             }
-            loads += 1
         }
         guard loads > 0 else { throw .corrupt(path: path, detail: "nothing in it is to be loaded") }
+        return interpreter
     }
 
     private static func contents(of descriptor: Descriptor, at offset: UInt64, count: Int) -> [UInt8] {

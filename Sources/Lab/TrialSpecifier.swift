@@ -8,27 +8,29 @@ struct TrialSpecifier {
     let files: SuiteFiles
     let cpus: CPUPlacement
 
-    /// - Throws: `SystemError` or `GuestImageError` when a file of the workload cannot be had.
+    /// - Throws: `SystemError`, `HostTreeError`, `ProgramPackError` or `GuestImageError` when a file of the workload cannot be had.
     func specification(_ workload: Workload, options: [String: String], seed: UInt64) throws -> TrialSpecification {
-        let program: GuestFile
+        let environment = workload.environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        let given = try workload.files.flatMap(entries)
+        let tree = GuestTree(given)
+        let program: String
+        let packed: [GuestFile]
         switch workload.program {
         case .builtIn(let name):
             guard let path = try GuestImages.program(named: name) else { throw UnknownProgram(name: name) }
-            program = GuestFile(hostPath: path, guestPath: "/bin/\(name)", executable: true)
+            program = "/bin/\(name)"
+            packed = [GuestFile(hostPath: path, guestPath: program, executable: true)]
         case .host(let path):
-            program = GuestFile(hostPath: path, guestPath: path, executable: true)
+            program = path
+            packed = try ProgramPack(host: path, guest: path, environment: environment).files
         }
-        var specification = TrialSpecification(arguments: [program.guestPath] + workload.arguments, files: [program])
-        for file in workload.files where file.guestPath != program.guestPath {
-            specification.files.append(
-                GuestFile(
-                    hostPath: try files.path(of: file.content), guestPath: file.guestPath, executable: file.executable))
-        }
+        var specification = TrialSpecification(
+            arguments: [program] + workload.arguments, files: tree.completed(with: packed) + given)
         if let input = workload.standardInput {
             specification.files.append(
                 GuestFile(hostPath: try files.path(of: input), guestPath: "\(Job.standardInputPath)"))
         }
-        specification.environment = workload.environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        specification.environment = environment
         specification.workingDirectory = workload.workingDirectory
         specification.memoryBytes = workload.memoryBytes
         specification.timeLimitSeconds = workload.timeLimitSeconds
@@ -41,6 +43,14 @@ struct TrialSpecifier {
             case .pinned(let number): number
             }
         return specification
+    }
+
+    /// A folder of the host keeps the permissions that it has; a single file is executable when the suite says so.
+    private func entries(_ file: InputFile) throws -> [GuestFile] {
+        let path = try files.path(of: file.content)
+        let entries = try HostTree.entries(host: path, guest: file.guestPath)
+        guard entries.first?.kind == .file else { return entries }
+        return [GuestFile(hostPath: path, guestPath: file.guestPath, executable: file.executable)]
     }
 
     struct UnknownProgram: Error, CustomStringConvertible {

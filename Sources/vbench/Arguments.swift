@@ -41,6 +41,19 @@ struct FileMapping: ExpressibleByArgument {
     }
 }
 
+/// `HOSTFOLDER[:/GUEST/PATH]`; the guest's root where no path is given.
+struct TreeMapping: ExpressibleByArgument {
+    var host: String
+    var guest: String
+
+    init?(argument: String) {
+        let separator = argument.range(ofLast: ":/")
+        host = separator.map { String(argument[..<$0]) } ?? argument
+        guest = separator.map { String(argument[argument.index(after: $0)...]) } ?? "/"
+        guard !host.isEmpty else { return nil }
+    }
+}
+
 /// `NAME=VALUE`.
 struct Assignment: ExpressibleByArgument {
     var name: String

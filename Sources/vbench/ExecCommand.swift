@@ -3,21 +3,26 @@ import Backends
 import FoundationEssentials
 import Glibc
 import GuestImages
+import GuestInterface
 import Lab
 import Results
 
 struct ExecCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exec",
-        abstract: "Run one static Linux program in a fresh VM.",
+        abstract: "Run one Linux program in a fresh VM.",
         discussion: """
             PROGRAM is a file of this host, put at the same path into the VM's file tree, or the bare name of a program \
-            that comes with vbench (`vbench list`). Its output goes to \
+            that comes with vbench (`vbench list`). A dynamically linked one is put there with its dynamic linker and its \
+            libraries; what it opens while it runs (modules, locale and configuration files, data) is up to --file and \
+            --tree. Its output goes to \
             standard output and standard error as it comes, and its exit code is passed on.
 
             Examples:
               vbench exec --backend kvm -- /bin/busybox uname -a
               vbench exec --backend software --file words:/w -- /bin/busybox sort /w
+              vbench exec --backend software --stdin - -- /usr/bin/sort < words
+              vbench exec --backend kvm --tree rootfs -- /bin/sh -c 'ls /'
               vbench exec --backend kvm --exits -- null-syscall --rounds 3
               vbench exec --backend native --exits -- /bin/busybox sha256sum /bin/busybox
               vbench exec --backend software --trace exits -- null-syscall
@@ -26,8 +31,9 @@ struct ExecCommand: ParsableCommand {
             Exit codes: the program's own, or
               124    the time limit was reached
               125    the machine failed (no such backend here, guest panic, ...)
-              126    PROGRAM cannot be run: not a static x86-64 Linux ELF file, or
-                     not in the machine asked for (memory, options)
+              126    PROGRAM cannot be run: not an x86-64 Linux ELF file, a
+                     library is missing, or not in the machine asked for
+                     (memory, options)
               127    PROGRAM was not found
               128+n  the program was ended by signal n
             """)
@@ -35,8 +41,15 @@ struct ExecCommand: ParsableCommand {
     @Option(help: "How to run it: \(BackendName.allCases.map(\.rawValue).joined(separator: ", ")).")
     var backend: BackendName
 
-    @Option(name: .customLong("file"), help: "A host file to put into the VM's tree. Repeatable.")
+    @Option(name: .customLong("file"), help: "A host file or folder to put into the VM's tree. Repeatable.")
     var files: [FileMapping] = []
+
+    @Option(
+        name: .customLong("tree"),
+        help: ArgumentHelp(
+            "A host folder that becomes the VM's tree, or the part of it at the path given. Repeatable.",
+            valueName: "folder[:/path]"))
+    var trees: [TreeMapping] = []
 
     @Option(
         name: .customLong("env"), help: ArgumentHelp("An environment variable. Repeatable.", valueName: "name=value"))
@@ -121,23 +134,13 @@ struct ExecCommand: ParsableCommand {
                 "backend \(backend.rawValue) is not available: \(reason) (\(remedy))", ExitStatus.execMachineFailed)
         case nil: throw complaint("this build has no backend \(backend.rawValue)", ExitStatus.execMachineFailed)
         }
-        let (path, guestPath) = try Self.program(command[0])
-        do { _ = try ProgramFile(checking: path) } catch {
-            if case .missing = error { throw complaint("\(error)", ExitStatus.execNotFound) }
-            throw complaint("\(error)", ExitStatus.execCannotRun)
-        }
-        var guestFiles = [GuestFile(hostPath: path, guestPath: guestPath, executable: true)]
-        for file in files {
-            for found in try Self.expand(file) where found.guestPath != guestPath { guestFiles.append(found) }
-        }
-        if let stdin {
-            guestFiles += try Self.expand(host: stdin, guest: "/.vbench/stdin")
-        }
-        var specification = TrialSpecification(arguments: [guestPath] + command.dropFirst(), files: guestFiles)
-        specification.environment = environment.map { "\($0.name)=\($0.value)" }
+        var variables = environment.map { "\($0.name)=\($0.value)" }
         if !environment.contains(where: { $0.name == "PATH" }) {
-            specification.environment.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            variables.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         }
+        let (guestPath, guestFiles) = try makeTree(variables)
+        var specification = TrialSpecification(arguments: [guestPath] + command.dropFirst(), files: guestFiles)
+        specification.environment = variables
         specification.workingDirectory = directory
         specification.memoryBytes = memory.bytes
         specification.timeLimitSeconds = timeLimit
@@ -153,6 +156,25 @@ struct ExecCommand: ParsableCommand {
             }
         }
         return specification
+    }
+
+    /// The guest's tree, and the program's path in it. What is asked for by options comes before what the program is packed with.
+    private func makeTree(_ variables: [String]) throws -> (program: String, files: [GuestFile]) {
+        var given: [GuestFile] = []
+        for tree in trees { given += try Self.expand(host: tree.host, guest: tree.guest, option: "--tree") }
+        for file in files { given += try Self.expand(host: file.host, guest: file.guest) }
+        if let stdin { given += try Self.expand(host: stdin, guest: "\(Job.standardInputPath)", option: "--stdin") }
+        let tree = GuestTree(given)
+        // A program that is in the tree already has its libraries there.
+        if command[0].hasPrefix("/"), tree.entry(at: command[0])?.kind == .file { return (command[0], given) }
+
+        let (path, guestPath) = try Self.program(command[0])
+        let pack: ProgramPack
+        do { pack = try ProgramPack(host: path, guest: guestPath, environment: variables) } catch {
+            if case .program(.missing) = error { throw complaint("\(error)", ExitStatus.execNotFound) }
+            throw complaint("\(error)", ExitStatus.execCannotRun)
+        }
+        return (guestPath, tree.completed(with: pack.files) + given)
     }
 
     /// Passes on how the program ended.
@@ -194,29 +216,10 @@ struct ExecCommand: ParsableCommand {
         path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     }
 
-    private static func expand(_ file: FileMapping) throws -> [GuestFile] {
-        try expand(host: file.host, guest: file.guest)
-    }
-
-    /// The file, or every file below the folder.
-    private static func expand(host: String, guest: String) throws -> [GuestFile] {
-        var status = stat()
-        guard stat(host, &status) == 0 else {
-            Terminal.complain("vbench: --file \(host): \(String(cString: strerror(errno)))")
-            throw ExitStatus.execCannotRun
-        }
-        switch status.st_mode & S_IFMT {
-        case S_IFREG:
-            guard access(host, R_OK) == 0 else { fallthrough }
-            return [
-                GuestFile(hostPath: absolute(host), guestPath: guest, executable: status.st_mode & S_IXUSR != 0)
-            ]
-        case S_IFDIR:
-            return try FileManager.default.contentsOfDirectory(atPath: host).sorted().flatMap {
-                try expand(host: "\(host)/\($0)", guest: "\(guest)/\($0)")
-            }
-        default:
-            Terminal.complain("vbench: --file \(host): not a readable file or folder")
+    /// The file, or the folder with everything below it.
+    private static func expand(host: String, guest: String, option: String = "--file") throws -> [GuestFile] {
+        do { return try HostTree.entries(host: absolute(host), guest: guest) } catch {
+            Terminal.complain("vbench: \(option) \(error)")
             throw ExitStatus.execCannotRun
         }
     }

@@ -107,7 +107,7 @@ struct NubTests {
         ("/bin", "not a regular file"),
         ("/bin/short", "damaged ELF file"),
         ("/bin/32", "not a 64-bit ELF file"),
-        ("/bin/dynamic", "dynamically linked: only static executables run"),
+        ("/bin/dynamic", "dynamically linked, and its dynamic linker is not in the file tree"),
     ])
     func unusableProgramsAreRefused(path: String, reason: String) throws {
         let whole = try NubTests.program.get()

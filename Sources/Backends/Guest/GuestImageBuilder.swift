@@ -25,9 +25,14 @@ public struct GuestImageBuilder {
             try archive.addDirectory("/dev")
             try archive.addFile("\(Job.path)", contents: job())
             for file in specification.files {
-                try archive.addFile(
-                    file.guestPath, contents: contents(of: file),
-                    mode: file.executable || file == program ? 0o755 : 0o644)
+                switch file.kind {
+                case .folder: try archive.addDirectory(file.guestPath, mode: UInt32(file.mode))
+                case .symbolicLink(let target): try archive.addSymbolicLink(file.guestPath, target: target)
+                case .file:
+                    try archive.addFile(
+                        file.guestPath, contents: contents(of: file),
+                        mode: UInt32(file.mode) | (file == program ? 0o111 : 0))
+                }
             }
             try archive.addDirectory(specification.workingDirectory)
         } catch let error as Failure {
@@ -41,10 +46,18 @@ public struct GuestImageBuilder {
     /// The file of the program, found in the tree and fit to run.
     private func checkedProgram() throws(Failure) -> GuestFile {
         guard let path = specification.arguments.first else { throw Failure(description: "no program given") }
-        guard let file = specification.files.first(where: { $0.guestPath == path }) else {
+        guard let file = specification.program else {
             throw Failure(description: "\(path) is not in the program's file tree: give it with --file HOST:\(path)")
         }
-        do { _ = try ProgramFile(checking: file.hostPath) } catch { throw Failure(description: "\(error)") }
+        let interpreter: String?
+        do { interpreter = try ProgramFile(checking: file.hostPath).interpreter } catch {
+            throw Failure(description: "\(error)")
+        }
+        if let interpreter, GuestTree(specification.files).entry(at: interpreter) == nil {
+            throw Failure(
+                description: "\(path) is dynamically linked, and its dynamic linker \(interpreter) is not in the guest's "
+                    + "file tree: give it with --file \(interpreter):\(interpreter), and the libraries too")
+        }
         return file
     }
 

@@ -50,7 +50,7 @@ private struct NativeTrial {
         guard let program = specification.arguments.first else {
             throw TrialFailure(kind: .invalid, message: "native: no program given")
         }
-        guard let file = specification.files.first(where: { $0.guestPath == program }) else {
+        guard let file = specification.program else {
             throw TrialFailure(kind: .invalid, message: "native: \(program) is not in the program's file tree")
         }
         do { _ = try ProgramFile(checking: file.hostPath) } catch {

@@ -6,6 +6,8 @@ import Results
 final class ScratchTree {
     /// The folder that stands for `/`.
     let root: String
+    /// Folders that must be opened again before they can be removed.
+    private var lockedFolders: [String] = []
 
     /// Copies `files` to their places under a new folder in `TMPDIR` (else `/tmp`).
     ///
@@ -20,10 +22,19 @@ final class ScratchTree {
         try makeDirectory("/proc/self")
         symlink(program, hostPath("/proc/self/exe"))
         for file in files { try place(file) }
+        // Last: a folder may be one that nothing can be written into.
+        for folder in files.reversed() where folder.kind == .folder && folder.guestPath != "/" {
+            let path = hostPath(folder.guestPath)
+            chmod(path, mode_t(folder.mode))
+            if folder.mode & 0o700 != 0o700 { lockedFolders.append(path) }
+        }
         try addDevices()
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: root) }
+    deinit {
+        for folder in lockedFolders.reversed() { chmod(folder, 0o700) }
+        try? FileManager.default.removeItem(atPath: root)
+    }
 
     /// Where a path of the program's tree lies on the host. `..` does not lead out of the tree.
     func hostPath(_ guestPath: String) -> String {
@@ -79,11 +90,16 @@ final class ScratchTree {
     }
 
     private func place(_ file: GuestFile) throws(SystemError) {
+        if file.kind == .folder { return try makeDirectory(file.guestPath) }
         try makeDirectory(parent(of: file.guestPath))
         let target = hostPath(file.guestPath)
+        if case .symbolicLink(let leadsTo) = file.kind {
+            guard symlink(leadsTo, target) == 0 else { throw SystemError("create the link \(target)") }
+            return
+        }
         let source = try Descriptor(opening: file.hostPath, flags: O_RDONLY)
         let copy = try Descriptor(
-            opening: target, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: file.executable ? 0o755 : 0o644)
+            opening: target, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
         while true {
             let bytes = try source.read(upTo: 1 << 20) ?? []
             if bytes.isEmpty { break }
@@ -91,5 +107,6 @@ final class ScratchTree {
                 throw SystemError("write \(target)", code: error.code)
             }
         }
+        fchmod(copy.number, mode_t(file.mode))
     }
 }

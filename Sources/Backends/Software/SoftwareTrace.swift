@@ -9,7 +9,7 @@ enum SoftwareTrace {
         _ request: TraceRequest, kernel: KernelImage, specification: TrialSpecification
     ) throws(MachineError) -> ExecutionTracer {
         var symbols = [kernel.symbols]
-        if let program = specification.files.first(where: { $0.guestPath == specification.arguments.first }) {
+        if let program = specification.program {
             symbols.append(SymbolTable(path: program.hostPath))
         }
         var range: ClosedRange<UInt64>?

@@ -90,7 +90,7 @@ struct InitialStack {
             (4, 56),  // AT_PHENT
             (5, program.programHeaderCount),  // AT_PHNUM
             (6, pageBytes),  // AT_PAGESZ
-            (7, 0),  // AT_BASE
+            (7, program.interpreterBase),  // AT_BASE
             (8, 0),  // AT_FLAGS
             (9, program.entry),  // AT_ENTRY
             (11, 0),  // AT_UID

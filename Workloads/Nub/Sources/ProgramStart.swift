@@ -48,7 +48,7 @@ func startProgram(
 
     let frame = process.pointee.frame
     frame.pointee = TrapFrame()
-    frame.pointee.rip = program.entry
+    frame.pointee.rip = program.start
     frame.pointee.rsp = stack.pointer
     frame.pointee.cs = 0x33
     frame.pointee.ss = 0x2B
