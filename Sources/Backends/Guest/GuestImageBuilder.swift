@@ -55,8 +55,8 @@ public struct GuestImageBuilder {
         }
         if let interpreter, GuestTree(specification.files).entry(at: interpreter) == nil {
             throw Failure(
-                description: "\(path) is dynamically linked, and its dynamic linker \(interpreter) is not in the guest's "
-                    + "file tree: give it with --file \(interpreter):\(interpreter), and the libraries too")
+                description: "\(path) is dynamically linked, and its dynamic linker \(interpreter) is not in the "
+                    + "guest's file tree: give it with --file \(interpreter):\(interpreter), and the libraries too")
         }
         return file
     }
