@@ -64,6 +64,8 @@ public struct TrialSpecification: Codable, Sendable {
     public var launchTSC: UInt64?
     /// What to write down of the execution (software backend), or nil.
     public var trace: TraceRequest?
+    /// Note where in the guest exits come from (guests only). That takes time: not for trials whose times count.
+    public var profilesExits = false
     /// Backend options by name (e.g. `codeCacheBytes`), validated by the backend.
     public var options: [String: String]
 

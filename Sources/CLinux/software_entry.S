@@ -222,9 +222,9 @@ vb_sw_to_user:
     orq $0x202, (%rsp)
     movq $3, %gs:VB_SW_CPL
     movq $0, %gs:VB_SW_KEPT_FLAGS
-    incq %gs:VB_SW_INLINE_RETURNS
     cmpq $0, %gs:VB_SW_ATTENTION
     jne 2f
+    incq %gs:VB_SW_INLINE_RETURNS
     mov %gs:VB_SW_GUEST_FS, %rdx
     wrfsbase %rdx
     cmpq $0, %gs:VB_SW_TRANSLATE_USER

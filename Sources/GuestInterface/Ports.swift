@@ -15,6 +15,10 @@ public enum Port {
 public enum Doorbell {
     /// New records are in the mailbox, or it is full: drain it.
     public static let drain: UInt32 = 1
+    /// A round of the program's timed phase begins; the phase's number is in the low byte. The mailbox is left as it is.
+    public static let roundBegin: UInt32 = 0x100
+    /// A round has ended; likewise.
+    public static let roundEnd: UInt32 = 0x200
 
     /// A machine booted by PVH that has no doorbell port, but a host that shares the guest's memory and reads its serial port (QEMU):
     /// the first word of the kernel's command line.

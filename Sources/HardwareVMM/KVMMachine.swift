@@ -29,6 +29,7 @@ public final class KVMMachine {
     private var serialLine = false
     private let statistics: KVMStatistics
     private let ledger = ExitLedger(rawReasons: KVMExit.ledgerNames)
+    private let exitSites: ExitSites?
     private var ring = ExitRing()
     private let tscOffset: Int64
     // Invariant: allocated from init to deinit; the timer and signal that point to it are gone when `run` returns.
@@ -64,6 +65,7 @@ public final class KVMMachine {
             presetXCR0: flavour.needsPresetXCR0 ? Self.supportedXCR0(cpuid) : nil)
         statistics = KVMStatistics(machine: machine.descriptor.rawValue, vcpu: vcpu.descriptor.rawValue)
         self.configuration = configuration
+        exitSites = configuration.profilesExits ? ExitSites() : nil
         self.flavour = flavour
         self.memory = memory
         self.machine = machine
@@ -133,11 +135,19 @@ public final class KVMMachine {
         bus.finish()
 
         var result = outcome(end, from: begin, to: finish)
-        result.exits = ledger.summaries()
-        result.phases = ledger.phaseSummaries
         result.counters["kvm.runs"] = Double(runs)
-        result.counters["kvm.runCycles"] = Double(runCycles)
-        result.counters["kvm.userspaceCycles"] = Double(finish &- begin &- runCycles)
+        if configuration.keepsLedger {
+            result.exits = ledger.summaries()
+            result.phases = ledger.phaseSummaries
+            result.sites = exitSites?.summaries
+            result.droppedSites = exitSites?.dropped ?? 0
+            result.counters["kvm.runCycles"] = Double(runCycles)
+            result.counters["kvm.userspaceCycles"] = Double(finish &- begin &- runCycles)
+        } else {
+            result.ledgerUnavailable = MachineConfiguration.ledgerIsOff
+            result.countersUnavailable["kvm.runCycles"] = MachineConfiguration.ledgerIsOff
+            result.countersUnavailable["kvm.userspaceCycles"] = MachineConfiguration.ledgerIsOff
+        }
         result.counters["machine.deliveryCycles"] = Double(bus.deliveryCycles)
         result.counters["machine.unknownPortAccesses"] = Double(bus.unknownAccesses)
         result.counters["machine.mailboxErrors"] = Double(bus.mailboxErrors)
@@ -193,31 +203,49 @@ public final class KVMMachine {
         var runs: UInt64 = 0
         var runCycles: UInt64 = 0
         ledger.begin(at: TimestampCounter.now())
+        let keepsLedger = configuration.keepsLedger
         while true {
-            let entry = TimestampCounter.now()
+            let entry = keepsLedger ? TimestampCounter.now() : 0
             let status = clinux_kvm_run(descriptor)
             let exit = TimestampCounter.now()
             let delivered = bus.deliveryCycles
             runs &+= 1
-            runCycles &+= exit &- entry
             let reason: ExitReason
             let end: MachineEnd?
+            let raw = status < 0 ? KVMExit.interruptedIndex : KVMExit.ledgerIndex(run.pointee.exit_reason)
+            var origin: (rip: UInt64, ring: UInt8)?
+            var profiling: UInt64 = 0
+            if exitSites != nil {
+                origin = originOfExit()
+                profiling = TimestampCounter.now() &- exit
+            }
             if status < 0 {
                 (reason, end) = interrupted(errno, at: exit)
             } else {
                 (reason, end) = handle(run, bus, at: exit)
             }
-            let spent = TimestampCounter.now() &- exit
-            ledger.left(guestCycles: exit &- entry)
-            ledger.record(
-                reason, raw: status < 0 ? KVMExit.interruptedIndex : KVMExit.ledgerIndex(run.pointee.exit_reason),
-                cycles: spent &- (bus.deliveryCycles &- delivered))
-            if let end {
-                ledger.end(at: exit &+ spent)
-                return (end, runs, runCycles)
+            if keepsLedger {
+                runCycles &+= exit &- entry
+                ledger.left(guestCycles: exit &- entry)
+                let done = TimestampCounter.now()
+                let cycles = done &- exit &- profiling &- (bus.deliveryCycles &- delivered)
+                ledger.record(reason, raw: raw, cycles: cycles)
+                if let exitSites, let origin {
+                    exitSites.record(reason, phase: ledger.phase, rip: origin.rip, ring: origin.ring, cycles: cycles)
+                }
+                if end != nil { ledger.end(at: done) }
+                ledger.settle(exit: exit, entry: done)
             }
-            ledger.settle(exit: exit, entry: exit &+ spent)
+            if let end { return (end, runs, runCycles) }
         }
+    }
+
+    /// Guest RIP and ring, for profile trials only: two more system calls an exit. Nil where KVM does not tell.
+    private func originOfExit() -> (rip: UInt64, ring: UInt8)? {
+        let code = errno
+        defer { errno = code }
+        guard let registers = try? vcpu.registers(), let special = try? vcpu.specialRegisters() else { return nil }
+        return (registers.rip, UInt8(special.cs.selector & 3))
     }
 
     private func interrupted(_ code: Int32, at tsc: UInt64) -> (ExitReason, MachineEnd?) {

@@ -45,6 +45,8 @@ public struct Plan: Sendable, Equatable {
             case cell(Int)
             /// Index into `neighbourhoods`.
             case neighbourhood(Int)
+            /// Index into `cells`: the trial that notes where exits come from.
+            case profile(Int)
         }
 
         public var subject: Subject
@@ -66,8 +68,9 @@ public struct Plan: Sendable, Equatable {
     ///   - availability: why a backend cannot be used; nil when it can.
     ///   - placementObstacle: why a placement cannot be had on this host; nil when it can.
     ///   - trials: overrides every number of trials in the suite.
+    ///   - profile: whether cells on VMMs get a profile trial, after all others; nil: as the suite says.
     public init(
-        _ suite: Suite, seed: UInt64, trials: Int? = nil, availability: (String) -> String?,
+        _ suite: Suite, seed: UInt64, trials: Int? = nil, profile: Bool? = nil, availability: (String) -> String?,
         placementObstacle: (PlacementRecord.Placement) -> String?
     ) {
         cells = suite.workloads.flatMap { workload in
@@ -96,7 +99,13 @@ public struct Plan: Sendable, Equatable {
             }
         }
         steps = Self.steps(cells, neighbourhoods, seed: seed)
+        guard profile ?? suite.profile else { return }
+        steps += cells.indices.filter { cells[$0].skipped == nil && Self.profiled.contains(cells[$0].backend) }
+            .map { Step(subject: .profile($0), trial: 0) }
     }
+
+    /// Backends that can tell where exits come from.
+    private static let profiled: Set<String> = ["kvm", "software"]
 
     private static func steps(_ cells: [Cell], _ neighbourhoods: [Neighbourhood], seed: UInt64) -> [Step] {
         var subjects: [(subject: Step.Subject, trials: Int)] = []

@@ -92,6 +92,7 @@ public final class SuiteRun {
         switch step.subject {
         case .cell(let index): plan.cells[index].title
         case .neighbourhood(let index): plan.neighbourhoods[index].title
+        case .profile(let index): "profile of \(plan.cells[index].title)"
         }
     }
 
@@ -108,6 +109,15 @@ public final class SuiteRun {
             guard !supervisor.isInterrupted else { return result }
             cells[index].trials.append(
                 TrialRecord(index: step.trial, order: order, cpu: cpu, startedSeconds: started, result: result))
+            return result
+        case .profile(let index):
+            let cell = plan.cells[index]
+            let result = attempt(cell.workload, cell.backend, cell.variant.options, trial: step.trial) {
+                var specification = $1
+                specification.profilesExits = true
+                return supervisor.run($0, specification)
+            }
+            if !supervisor.isInterrupted { cells[index].profile = result }
             return result
         case .neighbourhood(let index):
             let trial = colocationTrial(plan.neighbourhoods[index], step, order: order, started: started)

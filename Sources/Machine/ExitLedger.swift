@@ -57,6 +57,8 @@ public final class ExitLedger {
     private let buckets: UnsafeMutablePointer<UInt32>
     private let phases: UnsafeMutablePointer<PhaseTotals>
     private let changes: UnsafeMutablePointer<(tsc: UInt64, phase: Int)>
+    /// One number for each phase and reason.
+    private let inlineCounts: UnsafeMutablePointer<UInt64>
     private var usedLines = 1
     private var usedChanges = 0
     private let rawReasons: [String]
@@ -66,6 +68,8 @@ public final class ExitLedger {
     private var current = 0
     private var next = 0
     private var charged = 0
+    /// `current` as a number, so that no exit divides.
+    private var currentPhase = 0
     private var phaseBegin: UInt64 = 0
 
     /// Changes of phase that are not in `phaseChanges`, for want of space.
@@ -84,12 +88,14 @@ public final class ExitLedger {
         phases = .allocate(capacity: Self.phaseLimit)
         phases.initialize(repeating: PhaseTotals(), count: Self.phaseLimit)
         changes = Self.zeroed(Self.changeLimit)
+        inlineCounts = Self.zeroed(Self.phaseLimit * Self.reasonCount)
     }
 
     deinit {
         free(slots)
         free(buckets)
         free(changes)
+        free(inlineCounts)
         lines.deallocate()
         phases.deallocate()
     }
@@ -115,6 +121,15 @@ public final class ExitLedger {
         buckets[(number &- 1) &* Self.bucketsPerLine &+ Self.bucket(of: cycles)] &+= 1
     }
 
+    /// Whether a phase was marked during the exit being handled.
+    @inline(__always)
+    public var isChanging: Bool { next != current }
+
+    /// Counts operations that translated code carried out itself, in the phase before a mark that is being handled.
+    public func countInline(_ reason: ExitReason, _ count: UInt64) {
+        inlineCounts[currentPhase * Self.reasonCount + Int(reason.rawValue)] &+= count
+    }
+
     @inline(never)
     private func addLine(_ key: Int) -> Int {
         guard usedLines < Self.lineLimit else { return 1 }
@@ -133,7 +148,7 @@ public final class ExitLedger {
             return
         }
         next = phase.index * slotsPerPhase
-        charged = current / slotsPerPhase > LedgerPhase.lastUntimed ? next : current
+        charged = currentPhase > LedgerPhase.lastUntimed ? next : current
     }
 
     /// Machine and phase `boot` begin.
@@ -145,7 +160,7 @@ public final class ExitLedger {
 
     /// The guest has run for `guestCycles` up to the exit at `exit`.
     @inline(__always)
-    public func left(guestCycles: UInt64) { phases[current / slotsPerPhase].guestCycles &+= guestCycles }
+    public func left(guestCycles: UInt64) { phases[currentPhase].guestCycles &+= guestCycles }
 
     /// The guest is about to be entered at `entry` after an exit at `exit`, which has been recorded: a phase that was marked
     /// meanwhile begins. What is charged to the new phase begins it.
@@ -156,12 +171,13 @@ public final class ExitLedger {
 
     @inline(never)
     private func change(at tsc: UInt64) {
-        phases[current / slotsPerPhase].cycles &+= tsc &- phaseBegin
+        phases[currentPhase].cycles &+= tsc &- phaseBegin
         phaseBegin = tsc
         current = next
         charged = next
-        phases[current / slotsPerPhase].entries &+= 1
-        note(tsc, current / slotsPerPhase)
+        currentPhase = current / slotsPerPhase
+        phases[currentPhase].entries &+= 1
+        note(tsc, currentPhase)
     }
 
     private func note(_ tsc: UInt64, _ phase: Int) {
@@ -176,7 +192,7 @@ public final class ExitLedger {
     /// The machine has stopped.
     public func end(at tsc: UInt64) {
         next = current
-        phases[current / slotsPerPhase].cycles &+= tsc &- phaseBegin
+        phases[currentPhase].cycles &+= tsc &- phaseBegin
         phaseBegin = tsc
     }
 
@@ -227,6 +243,21 @@ public final class ExitLedger {
 
     /// The ledger's lines, most expensive in total first. Values in cycles.
     public func summaries() -> [ExitSummary] {
+        timedSummaries().sorted {
+            ($0.latency?.totalCycles ?? 0, $0.count) > ($1.latency?.totalCycles ?? 0, $1.count)
+        } + inlineSummaries()
+    }
+
+    private func inlineSummaries() -> [ExitSummary] {
+        (0..<Self.phaseLimit * Self.reasonCount).filter { inlineCounts[$0] > 0 }.map {
+            ExitSummary(
+                phase: LedgerPhase(index: $0 / Self.reasonCount), reason: ExitReason.allCases[$0 % Self.reasonCount],
+                rawReason: "trampoline", handler: .inline, count: inlineCounts[$0], latency: nil,
+                latencyUnavailable: "carried out by translated code, counted and not timed")
+        }
+    }
+
+    private func timedSummaries() -> [ExitSummary] {
         (0..<usedLines).compactMap { number -> ExitSummary? in
             let line = lines[number]
             guard line.count > 0 else { return nil }
@@ -238,7 +269,6 @@ public final class ExitLedger {
             if number == 0 { (summary.reason, summary.rawReason) = (.other, "more than \(Self.lineLimit) lines") }
             return summary
         }
-        .sorted { ($0.latency?.totalCycles ?? 0, $0.count) > ($1.latency?.totalCycles ?? 0, $1.count) }
     }
 
     private func latency(_ number: Int) -> ExitLatency {

@@ -91,6 +91,9 @@ public struct ExitSummary: Sendable, Equatable {
     public var latency: ExitLatency?
     /// Why there are no times.
     public var latencyUnavailable: String?
+    /// What the way from guest to VMM and back takes beside that, of one exit, in cycles: calibrated at the machine's start; nil where it
+    /// was not.
+    public var transitionCycles: UInt64?
 
     public init(
         phase: LedgerPhase, reason: ExitReason, rawReason: String, handler: ExitHandler, count: UInt64,

@@ -21,6 +21,12 @@ public struct MachineConfiguration: Sendable {
     public var seed: UInt64
     /// Seconds after which the machine is stopped with `MachineEnd.timeout`.
     public var timeLimit: Double
+    /// Note where in the guest every exit comes from. That takes time: not for trials whose times count.
+    public var profilesExits = false
+    /// Count and time exits. Off only to find out what the ledger costs.
+    public var keepsLedger = true
+    /// Why there is no ledger then.
+    public static let ledgerIsOff = "the ledger was switched off (option ledger=off)"
 
     public init(
         kernel: KernelImage, bootProtocol: BootProtocol = .vbench, initrd: [UInt8] = [], initrdName: String = "",

@@ -27,8 +27,14 @@ public struct MachineOutcome: Sendable {
     public var diagnosis: [String] = []
     /// The exit ledger's lines, in TSC cycles.
     public var exits: [ExitSummary] = []
+    /// Why there is no ledger; nil where there is one.
+    public var ledgerUnavailable: String?
     /// Time by phase of the ledger.
     public var phases: [PhaseSummary] = []
+    /// Where in the guest exits came from; nil where the machine was not asked.
+    public var sites: [ExitSite]?
+    /// Exits that are missing in `sites`.
+    public var droppedSites: UInt64 = 0
     /// Further counters by name; units in the name's suffix where it is not a count.
     public var counters: [String: Double] = [:]
     /// Counters that could not be taken, with the reason.

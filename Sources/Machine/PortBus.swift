@@ -58,7 +58,7 @@ public final class PortBus {
     public func write(_ port: UInt16, size: Int, value: UInt32) -> PortAction {
         switch port {
         case Port.doorbell:
-            drain()
+            ring(value)
             return .continue
         case Port.debugExit:
             finish()
@@ -99,6 +99,14 @@ public final class PortBus {
     public func finish() {
         drain()
         serial.flush(to: observer)
+    }
+
+    private func ring(_ value: UInt32) {
+        switch value & ~0xFF {
+        case Doorbell.roundBegin: ledger?.mark(.timed(Int(value & 0xFF)))
+        case Doorbell.roundEnd: ledger?.mark(.program)
+        default: drain()
+        }
     }
 
     private func drain() {

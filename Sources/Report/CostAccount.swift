@@ -3,6 +3,7 @@ import Statistics
 
 /// What the exits of one reason cost a unit of work.
 public struct ExitCost: Sendable, Equatable {
+    /// The reason, with who dealt with it where that is not the VMM; or `LedgerCosts.transition`.
     public var reason: String
     /// Exits a unit.
     public var count: Double
@@ -16,14 +17,24 @@ public struct ExitCost: Sendable, Equatable {
 
 /// The ledgers of a cell's trials, divided by the work they did.
 public struct LedgerCosts: Sendable, Equatable {
+    /// What the way from guest to VMM and back takes, beside the exits' own times.
+    public static let transition = "transition"
+
     /// Most expensive first.
     public var exits: [ExitCost]
-    /// What the ledgers cover, of one trial: from the machine's start to the program's end.
+    /// Operations a unit that translated code carried out itself, by reason.
+    public var inline: [ExitCost]
+    /// Whether the lines are those of the timed rounds and no others. Else they are of the time from the machine's start to the
+    /// program's end.
+    public var isOfRounds: Bool
+    /// What the lines cover, of one trial.
     public var coveredNanoseconds: Double
     /// The part of it that is timed rounds, warm-up included, 0 to 1.
     public var timedShare: Double
     /// The other part by the units of work: the most that exits outside of the timed rounds can have in the sum.
     public var outsideNanoseconds: Double
+    /// Time of a unit outside of the VMM, less transitions: guest code itself. Nil where it is not told apart.
+    public var guestNanoseconds: Double?
 
     /// Nanoseconds a unit in exits of all reasons, those that wait left out.
     public var sum: Double { exits.reduce(0) { $0 + ($1.isWaiting ? 0 : $1.nanoseconds) } }
@@ -40,6 +51,9 @@ public struct CostAccount: Sendable, Equatable {
     public var native: Figure
     public var time: Figure
     public var overhead: Figure
+    /// The overhead that the exits are part of: where ledgers tell the rounds apart, in the mean of all of them, since ledgers are
+    /// of all of them; else `overhead`.
+    public var accounted: Figure
     /// Median of the pairs' ratios.
     public var slowdown: Figure
     /// Exits of the same trials.
@@ -58,13 +72,22 @@ public struct CostAccount: Sendable, Equatable {
 
     /// What is in no timed exit.
     public var residual: Figure {
-        guard let value = overhead.value else { return overhead }
+        guard let value = accounted.value else { return accounted }
         guard let exits else { return .unavailable(reason: exitsMissing ?? "the backend gave no ledger") }
         return Figure(value - exits.sum)
     }
 
+    /// The part of the overhead that exits explain: 0 to 1, and more where the residual is negative. Nil without an overhead.
+    public var explainedShare: Double? {
+        guard let exits, let value = accounted.value, value > 0 else { return nil }
+        return exits.sum / value
+    }
+
     /// Whether exits take more time than the work does. Most of them are of boot and warm-up then, and say little of the work.
-    public var exitsExceedTime: Bool { (exits?.sum ?? 0) > time.value ?? .infinity }
+    public var exitsExceedTime: Bool {
+        guard let exits, !exits.isOfRounds else { return false }
+        return exits.sum > time.value ?? .infinity
+    }
 
     /// - Parameters:
     ///   - native: work of native trials that passed, by index.
@@ -81,7 +104,8 @@ public struct CostAccount: Sendable, Equatable {
             return work.nanoseconds(per: unit, amount: work).map {
                 Trial(
                     index: trial.index, result: trial.result, work: work, time: $0,
-                    native: native[trial.index]?.nanoseconds(per: unit, amount: work))
+                    native: native[trial.index]?.nanoseconds(per: unit, amount: work),
+                    extra: Self.extra(work, native[trial.index], unit))
             }
         }
         let paired = all.filter { $0.native != nil }
@@ -105,6 +129,11 @@ public struct CostAccount: Sendable, Equatable {
                 all.isEmpty
                 ? time.reason : recorded.isEmpty ? cell.missingLedgerReason(rules) : "the TSC frequency is unknown"
         }
+        let units = paired.reduce(0) { $0 + $1.work.count(of: unit) }
+        accounted = overhead
+        if exits?.isOfRounds == true, !paired.isEmpty, units > 0 {
+            accounted = Figure(paired.reduce(0) { $0 + ($1.extra ?? 0) } / units)
+        }
         (counters, countersMissing) = Self.counters(trials, unit: unit)
         decisions = trials.first?.result.decisions ?? []
     }
@@ -115,6 +144,15 @@ public struct CostAccount: Sendable, Equatable {
         var work: TimedWork
         var time: Double
         var native: Double?
+        /// Nanoseconds that all rounds took more than as many native ones.
+        var extra: Double?
+    }
+
+    private static func extra(_ work: TimedWork, _ native: TimedWork?, _ unit: CostUnit) -> Double? {
+        guard let own = work.meanNanoseconds(per: unit, amount: work),
+            let other = native?.meanNanoseconds(per: unit, amount: work)
+        else { return nil }
+        return (own - other) * work.count(of: unit)
     }
 
     private static func median(_ values: [Double], else reason: String) -> Figure {
@@ -137,17 +175,71 @@ public struct CostAccount: Sendable, Equatable {
 extension LedgerCosts {
     fileprivate init?(_ trials: [CostAccount.Trial], unit: CostUnit, tscHertz: Double) {
         let units = trials.reduce(0) { $0 + $1.work.count(of: unit) }
-        guard let ledger = PooledLedger(trials.map(\.result)), units > 0, ledger.nanoseconds > 0 else { return nil }
         let nanosecondsPerCycle = 1e9 / tscHertz
-        exits = ledger.exits.map { exit in
+        let parts = trials.compactMap { LedgerPart($0.result, unit: unit) }
+        let isOfRounds = !parts.isEmpty && parts.count == trials.count
+        let covered =
+            isOfRounds
+            ? parts.reduce(0) { $0 + $1.cycles } * nanosecondsPerCycle
+            : trials.reduce(0) { $0 + $1.result.ledgerNanoseconds }
+        guard !trials.isEmpty, units > 0, covered > 0 else { return nil }
+        let ledgers = isOfRounds ? parts.map(\.exits) : trials.map { $0.result.exits ?? [] }
+        let ledger = PooledLedger(trials: trials.count, nanoseconds: covered, ledgers: ledgers)
+        func cost(_ exit: PooledExit) -> ExitCost {
             ExitCost(
-                reason: exit.reason, count: exit.count / units,
+                reason: exit.handler == .inline ? exit.reason : exit.title, count: exit.count / units,
                 meanNanoseconds: exit.meanCycles.map { $0 * nanosecondsPerCycle },
                 nanoseconds: exit.totalCycles * nanosecondsPerCycle / units, isWaiting: exit.isWaiting)
         }
-        let timed = min(ledger.nanoseconds, trials.reduce(0) { $0 + $1.work.roundNanoseconds })
-        coveredNanoseconds = ledger.nanoseconds / Double(ledger.trials)
-        timedShare = timed / ledger.nanoseconds
-        outsideNanoseconds = (ledger.nanoseconds - timed) / units
+        exits = ledger.exits.map(cost)
+        inline = ledger.inline.map(cost)
+        var transitions: (count: Double, cycles: Double) = (0, 0)
+        for line in ledgers.joined() where line.reason != ExitTotals.waitingReason {
+            guard let cycles = line.transitionCycles else { continue }
+            transitions.count += Double(line.count)
+            transitions.cycles += Double(line.count) * Double(cycles)
+        }
+        let transition = transitions.cycles * nanosecondsPerCycle / units
+        if transitions.count > 0 {
+            exits.append(
+                ExitCost(
+                    reason: Self.transition, count: transitions.count / units,
+                    meanNanoseconds: transitions.cycles / transitions.count * nanosecondsPerCycle,
+                    nanoseconds: transition, isWaiting: false))
+            exits.sort { $0.nanoseconds > $1.nanoseconds }
+        }
+        self.isOfRounds = isOfRounds
+        coveredNanoseconds = covered / Double(trials.count)
+        let timed = isOfRounds ? covered : min(covered, trials.reduce(0) { $0 + $1.work.roundNanoseconds })
+        timedShare = timed / covered
+        outsideNanoseconds = (covered - timed) / units
+        if isOfRounds {
+            let guest = parts.reduce(0) { $0 + $1.guestCycles } * nanosecondsPerCycle / units
+            guestNanoseconds = guest - transition
+        }
+    }
+}
+
+/// The part of a trial's ledger that is of the work timed.
+private struct LedgerPart {
+    var exits: [ExitRecord]
+    var cycles: Double
+    var guestCycles: Double
+
+    /// Nil where the ledger does not tell it from the rest.
+    init?(_ result: TrialResult, unit: CostUnit) {
+        guard let exits = result.exits, let phases = result.phases else { return nil }
+        let chosen = phases.filter { phase in
+            switch unit {
+            case .operation, .trial: phase.timed
+            case .phase(let name): phase.timed && phase.name == name
+            case .run: phase.timed || phase.name == "program"
+            }
+        }
+        if chosen.isEmpty { return nil }
+        let names = Set(chosen.map(\.name))
+        self.exits = exits.filter { $0.phase.map(names.contains) ?? false }
+        cycles = chosen.reduce(0) { $0 + Double($1.cycles) }
+        guestCycles = chosen.reduce(0) { $0 + Double($1.guestCycles) }
     }
 }

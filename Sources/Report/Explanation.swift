@@ -2,7 +2,7 @@ import Results
 import Statistics
 
 /// Why a workload takes the time it takes on each backend, as far as a report tells.
-public struct Explanation: Sendable, Equatable {
+public struct Explanation: Sendable {
     /// Two cells, and what makes the difference.
     public struct Contest: Sendable, Equatable {
         public var winner: CostAccount
@@ -27,11 +27,15 @@ public struct Explanation: Sendable, Equatable {
     public var techniques: Contest?
     /// The software VMM's fastest cell against its next; nil unless two have a time.
     public var variants: Contest?
+    /// Of a program with several timed phases, each phase's accounts; empty otherwise, and where ledgers do not tell phases apart.
+    public var phases: [(name: String, accounts: [CostAccount])] = []
     /// What KVM is here, by the report; nil where it is not said.
     public var hardwareAssisted: Bool?
 
-    /// - Parameter workload: one that the report has cells of.
-    public init(_ report: RunReport, workload: String) {
+    /// - Parameters:
+    ///   - workload: one that the report has cells of.
+    ///   - phase: only this timed phase's operations; nil: all that the program times.
+    public init(_ report: RunReport, workload: String, phase: String? = nil) {
         self.workload = workload
         let rules = TrialRules(suite: report.suite.resolved, workload: workload)
         let estimator = Estimator(seed: report.seed)
@@ -41,7 +45,7 @@ public struct Explanation: Sendable, Equatable {
                 first
             }
         }
-        let unit = CostUnit(cells.flatMap { works($0).values })
+        let unit = phase.map(CostUnit.phase) ?? CostUnit(cells.flatMap { works($0).values })
         self.unit = unit
         let natives = cells.filter { $0.backend == "native" }
         let accounts = cells.filter { $0.backend != "native" }.map { cell in
@@ -62,6 +66,9 @@ public struct Explanation: Sendable, Equatable {
         if software.count > 1 { variants = Contest(software[0], software[1], estimator) }
         let kvm = report.backends.first { $0.name == "kvm" }
         if case .bool(let assisted)? = kvm?.facts["hardwareAssisted"] { hardwareAssisted = assisted }
+        if case .trial(let names) = unit, accounts.contains(where: { $0.exits?.isOfRounds == true }) {
+            phases = names.map { ($0, Explanation(report, workload: workload, phase: $0).accounts) }
+        }
     }
 }
 

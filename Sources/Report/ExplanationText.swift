@@ -11,6 +11,7 @@ public enum ExplanationText {
         for account in explanation.accounts where account.exits != nil {
             parts.append(table(account, words, width: width))
         }
+        if let phases = phases(explanation, width: width) { parts.append(phases) }
         for section in [
             ("WHERE THE TIME GOES", explanation.accounts.map { words.sentences(of: $0).joined(separator: " ") }),
             ("WHICH TECHNIQUE WINS", words.verdicts), ("WHAT THE FIGURES DO NOT COVER", words.limits),
@@ -48,7 +49,7 @@ public enum ExplanationText {
             [.init(title: account.name.uppercased(), alignment: .left)]
                 + ["EXITS/" + words.short, "MEAN EXIT", "TIME/" + words.short, "OF OVERHEAD"]
                 .map { .init(title: $0, alignment: .right) }, width: width)
-        let overhead = account.overhead.value
+        let overhead = account.accounted.value
         func share(_ nanoseconds: Double) -> String {
             guard let overhead, overhead > 0 else { return "–" }
             return NumberText.signedPercent(nanoseconds / overhead)
@@ -69,8 +70,30 @@ public enum ExplanationText {
             let time = small.reduce(0) { $0 + $1.nanoseconds }
             row("\(small.count) other reasons", count: count, mean: time / count, nanoseconds: time)
         }
-        row("sum of timed exits", count: busy.reduce(0) { $0 + $1.count }, mean: nil, nanoseconds: exits.sum)
+        let exitCount = busy.reduce(0) { $1.reason == LedgerCosts.transition ? $0 : $0 + $1.count }
+        row("sum", count: exitCount, mean: nil, nanoseconds: exits.sum)
         row("residual", count: nil, mean: nil, nanoseconds: account.residual.value)
+        row("overhead", count: nil, mean: nil, nanoseconds: overhead)
+        return table.render()
+    }
+
+    /// A row for each timed phase and backend; nil where there is one phase, or the ledgers do not tell phases apart.
+    private static func phases(_ explanation: Explanation, width: Int) -> String? {
+        guard !explanation.phases.isEmpty else { return nil }
+        var table = TextTable(
+            [.init(title: "PHASE", alignment: .left), .init(title: "BACKEND", alignment: .left)]
+                + ["NATIVE", "MEAN TIME", "OVERHEAD", "SUM", "RESIDUAL"].map { .init(title: $0, alignment: .right) },
+            width: width)
+        func time(_ value: Double?) -> String { value.map { NumberText.signedTime(nanoseconds: $0) } ?? "–" }
+        for (name, accounts) in explanation.phases {
+            for (index, account) in accounts.enumerated() where account.time.value != nil {
+                let mean = account.accounted.value.flatMap { extra in account.native.value.map { $0 + extra } }
+                table.row([
+                    index == 0 ? name : "", account.name, time(account.native.value), time(mean),
+                    time(account.accounted.value), time(account.exits?.sum), time(account.residual.value),
+                ])
+            }
+        }
         return table.render()
     }
 }

@@ -12,16 +12,16 @@ struct ExplanationWords {
     var unit: String {
         switch explanation.unit {
         case .operation: "one operation"
+        case .phase(let name): "one operation of phase \(name)"
         case .run: "one run of the program"
-        case .trial(let phases):
-            "all rounds of a trial, as ledgers do not tell its phases apart (\(phases.joined(separator: ", ")))"
+        case .trial(let phases): "all rounds of a trial, its phases together (\(phases.joined(separator: ", ")))"
         }
     }
 
     /// "OP", for column titles.
     var short: String {
         switch explanation.unit {
-        case .operation: "OP"
+        case .operation, .phase: "OP"
         case .run: "RUN"
         case .trial: "TRIAL"
         }
@@ -35,7 +35,7 @@ struct ExplanationWords {
 
     private var perUnit: String {
         switch explanation.unit {
-        case .operation: "an operation"
+        case .operation, .phase: "an operation"
         case .run: "a run"
         case .trial: "a trial"
         }
@@ -60,7 +60,13 @@ struct ExplanationWords {
         guard let overhead = account.overhead.value else {
             return ["\(account.name): its overhead is not known: \(account.overhead.reason ?? "no reason is given")."]
         }
-        var sentences = ["\(account.name): the overhead is \(time(overhead)) \(perUnit)."]
+        var sentences =
+            overhead < 0
+            ? [
+                "\(account.name): there is no overhead: it is faster than native by \(time(-overhead)) \(perUnit). The guest runs on "
+                    + "a kernel of its own, whose work is less here than that of the host's."
+            ]
+            : ["\(account.name): the overhead is \(time(overhead)) \(perUnit)."]
         if let interval = account.slowdown.estimate?.interval {
             if interval.lower <= 1 && interval.upper >= 1 {
                 sentences.append("The interval of the slowdown includes 1: no difference from native is seen.")
@@ -69,12 +75,21 @@ struct ExplanationWords {
             sentences.append("With one pair of trials nothing tells it from noise.")
         }
         if let exits = account.exits {
-            sentences += ledger(exits, overhead: overhead)
-            sentences += residual(account, exits, overhead: overhead)
+            sentences += accounted(account)
+            sentences += ledger(exits, overhead: account.accounted.value ?? overhead)
+            sentences += residual(account, exits)
         } else {
             sentences.append("Its exits are not known: \(account.exitsMissing ?? "no reason is given").")
         }
         return sentences + counted(account) + decided(account)
+    }
+
+    /// Where medians after warm-up and means of all rounds are apart.
+    private func accounted(_ account: CostAccount) -> [String] {
+        guard let median = account.overhead.value, let mean = account.accounted.value,
+            abs(mean - median) > 0.02 * abs(median)
+        else { return [] }
+        return ["In the mean of all rounds, warm-up included, which is what the exits are of, it is \(time(mean))."]
     }
 
     private func ledger(_ exits: LedgerCosts, overhead: Double) -> [String] {
@@ -84,12 +99,18 @@ struct ExplanationWords {
             "\($0.reason) (\(time($0.nanoseconds)), \(NumberText.count($0.count)) exits \(perUnit))"
         }
         let part = overhead > 0 ? ", \(percent(exits.sum / overhead)) of it" : ""
+        var sentences = ["Timed exits add up to \(time(exits.sum))\(part), most in \(list(top))."]
+        if !exits.inline.isEmpty {
+            let items = exits.inline.map { "\(NumberText.count($0.count)) \($0.reason)" }
+            sentences.append(
+                "Translated code itself carried out \(list(items)) \(perUnit), which are no exits and are not timed.")
+        }
+        guard !exits.isOfRounds else { return sentences }
         let (timed, outside) =
             explanation.unit == .run
             ? ("the program's run", "outside of it (boot)")
             : ("timed rounds", "outside of them (boot, start and end of the program, between rounds)")
-        return [
-            "Timed exits add up to \(time(exits.sum))\(part), most in \(list(top)).",
+        return sentences + [
             "The ledger is of the time from the machine's start to the program's end, \(time(exits.coveredNanoseconds)), of "
                 + "which \(percent(exits.timedShare)) is \(timed).",
             exits.sum <= exits.outsideNanoseconds
@@ -98,32 +119,63 @@ struct ExplanationWords {
         ]
     }
 
-    private func residual(_ account: CostAccount, _ exits: LedgerCosts, overhead: Double) -> [String] {
-        guard let residual = account.residual.value else { return [] }
+    private func residual(_ account: CostAccount, _ exits: LedgerCosts) -> [String] {
+        guard let residual = account.residual.value, let overhead = account.accounted.value else { return [] }
+        var sentences: [String] = []
         if residual >= 0 {
             let part = overhead > 0 ? " (\(percent(residual / overhead)))" : ""
-            return ["The residual, \(time(residual))\(part), is in no timed exit."]
-        }
-        if account.exitsExceedTime {
-            return [
+            sentences.append("The residual, \(time(residual))\(part), is in no timed exit.")
+        } else if exits.isOfRounds {
+            sentences.append(
+                "The residual is negative, \(time(residual)): what is in no exit takes less time than the native work.")
+        } else if account.exitsExceedTime {
+            sentences.append(
                 "The sum is more than \(each) takes at all, and the residual negative, \(time(residual)): most of these exits are "
-                    + "outside of the rounds or of warm-up, and say little of the time measured."
-            ]
+                    + "outside of the rounds or of warm-up, and say little of the time measured.")
+        } else {
+            let why = overhead < 0 ? "the overhead itself is, and the sum" : "the sum"
+            sentences.append(
+                "The residual is negative, \(time(residual)): \(why) holds exits outside of the timed rounds, and means where "
+                    + "times are medians.")
         }
-        let why = overhead < 0 ? "the overhead itself is, and the sum" : "the sum"
-        return [
-            "The residual is negative, \(time(residual)): \(why) holds exits outside of the timed rounds, and means where "
-                + "times are medians."
-        ]
+        if let guest = exits.guestNanoseconds, let native = account.native.value {
+            sentences.append(
+                "Outside of the VMM, transitions left out, \(each) takes \(time(guest)), where all of it takes \(time(native)) "
+                    + "natively.")
+        }
+        let causes = causes(of: account)
+        if !causes.isEmpty { sentences.append("What counters say can be in the residual: \(list(causes)).") }
+        return sentences
+    }
+
+    /// What makes guest code itself slower, as far as it was counted.
+    private func causes(of account: CostAccount) -> [String] {
+        func count(_ reason: String) -> Double { account.exits?.exits.first { $0.reason == reason }?.count ?? 0 }
+        var causes: [String] = []
+        let fills = count("shadow-fill")
+        if fills > 0 {
+            causes.append(
+                "cold TLBs and caches behind \(NumberText.count(fills)) shadow fills \(perUnit)")
+        }
+        if let dropped = account.counters["software.shadowDrops"], dropped > 0 {
+            causes.append("\(NumberText.count(dropped)) translations of pages flushed \(perUnit), boot included")
+        }
+        if account.counters["software.translatedInstructions"] ?? 0 > 0 {
+            causes.append("translated code, which is longer than the guest's own")
+        }
+        if account.backend == "kvm" {
+            causes.append(
+                explanation.hardwareAssisted == false
+                    ? "ring 0 emulated by KVM instruction by instruction"
+                    : "two-dimensional page walks on TLB misses, and caches that exits leave cold")
+        }
+        return causes
     }
 
     /// What backends count beside the ledger: name, and how a sentence calls it.
     private static let kvmCounters = [
         ("kvm.stats.exits", "exits"), ("kvm.stats.insn_emulation", "emulated instructions"),
         ("kvm.stats.pf_taken", "page faults"),
-    ]
-    private static let trampolineCounters = [
-        ("software.inlineSystemCalls", "system calls"), ("software.inlineReturns", "returns to ring 3"),
     ]
     private static let untimedKVM = "kvm.exitLatency.inKernel"
 
@@ -137,10 +189,6 @@ struct ExplanationWords {
         let kernel = counts(Self.kvmCounters)
         if !kernel.isEmpty { sentences.append("KVM itself counted \(list(kernel)) \(perUnit), boot included.") }
         if let reason = account.countersMissing[Self.untimedKVM] { sentences.append("They are not timed: \(reason).") }
-        let inline = counts(Self.trampolineCounters)
-        if !inline.isEmpty {
-            sentences.append("\(list(inline)) \(perUnit) never left the guest and are no exits.")
-        }
         return sentences
     }
 
@@ -244,10 +292,14 @@ struct ExplanationWords {
 
     var limits: [String] {
         let recorded = explanation.accounts.filter { $0.exits != nil }
+        let ofRounds = !recorded.isEmpty && recorded.allSatisfy { $0.exits?.isOfRounds == true }
         return ExitCoverage.sentences(backends: Set(recorded.map(\.backend))) + [
             "Native programs run on the host's kernel, guests on Nub: the overhead holds the difference of the kernels too.",
-            "Times are medians of trials after warm-up, each with its native pair; exits are means over these trials' whole "
-                + "ledgers, divided by all operations, warm-up included.",
+            ofRounds
+                ? "Times, overheads and slowdowns at the top are medians of trials after warm-up, each with its native pair; the "
+                    + "overhead that is taken apart is of the mean of all rounds, as their exits are."
+                : "Times are medians of trials after warm-up, each with its native pair; exits are means over these trials' whole "
+                    + "ledgers, divided by all operations, warm-up included.",
         ]
     }
 

@@ -7,16 +7,31 @@ public enum LedgerTable {
         case cycles
     }
 
+    /// What the rows of a table are.
+    public enum Grouping: String, Sendable, CaseIterable {
+        case reason
+        /// Reasons, in a table for each phase.
+        case phase
+        /// Functions of the guest, from profile trials.
+        case function
+    }
+
     /// A table for each cell, then what it is of. Of usual reasons and counts it fits into 80 columns.
-    public static func text(_ listing: LedgerListing, unit: Unit = .microseconds, width: Int = 80) -> String {
+    public static func text(
+        _ listing: LedgerListing, by grouping: Grouping = .reason, unit: Unit = .microseconds, width: Int = 80
+    ) -> String {
         let format = Format(unit: unit, tscHertz: listing.tscHertz)
         var parts: [String] = []
         for entry in listing.entries {
             guard let ledger = entry.ledger else { continue }
-            parts.append(heading(entry, ledger) + table(ledger, format, width: width))
+            switch grouping {
+            case .reason: parts.append(heading(entry, ledger) + table(ledger, format, width: width))
+            case .phase: parts += phases(entry, ledger, format, width: width)
+            case .function: parts.append(functions(entry, format, width: width))
+            }
         }
         var notes = missing(listing)
-        if !parts.isEmpty { notes += footnotes(listing, unit, format) }
+        if !parts.isEmpty { notes += footnotes(listing, grouping, format) }
         if !notes.isEmpty { parts.append(notes.map { TextTable.paragraph($0, width: width) }.joined()) }
         return parts.joined(separator: "\n")
     }
@@ -26,6 +41,64 @@ public enum LedgerTable {
         let trials = ledger.trials == 1 ? "1 trial" : "\(ledger.trials) trials"
         let time = NumberText.time(nanoseconds: ledger.nanoseconds)
         return "\(entry.workload) on \(cell): \(trials), \(time) of run time\n"
+    }
+
+    private static func phases(
+        _ entry: LedgerListing.Entry, _ ledger: PooledLedger, _ format: Format, width: Int
+    ) -> [String] {
+        if entry.phases.isEmpty {
+            return [heading(entry, ledger) + "Its ledgers do not tell phases apart: they are of an older vbench.\n"]
+        }
+        let cell = CellName.text(entry.backend, entry.variant)
+        return entry.phases.map { phase in
+            let entries = NumberText.count(phase.entries) + (phase.isTimed ? " rounds" : " stretches")
+            let outside = phase.cycles > 0 ? NumberText.signedPercent(phase.guestCycles / phase.cycles) : "–"
+            let title =
+                "\(entry.workload) on \(cell), \(phase.name): \(entries), \(format.total(phase.cycles)), "
+                + "\(outside) of it outside of the VMM"
+            var text = TextTable.paragraph(title, width: width) + table(phase.ledger, format, width: width)
+            if !phase.ledger.inline.isEmpty {
+                let counts = phase.ledger.inline.map { "\(format.count($0.count)) \($0.reason)" }.joined(
+                    separator: ", ")
+                text += TextTable.paragraph("Carried out by translated code itself: \(counts)", width: width)
+            }
+            return text
+        }
+    }
+
+    /// Functions beyond this many share a row.
+    private static let functionLimit = 30
+    private static let functionWidth = 26
+
+    private static func functions(_ entry: LedgerListing.Entry, _ format: Format, width: Int) -> String {
+        let title = "\(entry.workload) on \(CellName.text(entry.backend, entry.variant))"
+        guard let profile = entry.profile else {
+            return "\(title): no profile trial was run (\"profile\" in the suite, or run --profile)\n"
+        }
+        let counted = "\(format.count(profile.count)) exits in one profile trial"
+        let dropped = profile.dropped > 0 ? ", \(format.count(profile.dropped)) more found no place in its table" : ""
+        var table = TextTable(
+            [.init(title: "FUNCTION", alignment: .left), .init(title: "RING", alignment: .right)]
+                + [.init(title: "REASON", alignment: .left)]
+                + ["SAMPLES", "EXITS%", "TOTAL", "MEAN"].map { .init(title: $0, alignment: .right) }, width: width,
+            gap: 1)
+        func row(_ function: String, _ ring: String, _ reason: String, _ count: Double, _ cycles: Double) {
+            table.row([
+                function, ring, reason, format.count(count), NumberText.share(count / profile.count),
+                format.total(cycles).replacing(" ", with: ""), format.each(cycles / count),
+            ])
+        }
+        for site in profile.sites.prefix(functionLimit) {
+            let name =
+                site.function.count > functionWidth ? site.function.prefix(functionWidth - 1) + "…" : site.function[...]
+            row(String(name), "\(site.ring)", site.reason, site.count, site.cycles)
+        }
+        let rest = profile.sites.dropFirst(functionLimit)
+        if !rest.isEmpty {
+            row(
+                "\(rest.count) more", "", "", rest.reduce(0) { $0 + $1.count }, rest.reduce(0) { $0 + $1.cycles })
+        }
+        return TextTable.paragraph("\(title): \(counted)\(dropped)", width: width) + table.render()
     }
 
     private static func table(_ ledger: PooledLedger, _ format: Format, width: Int) -> String {
@@ -41,7 +114,7 @@ public enum LedgerTable {
         for exit in ledger.exits {
             table.row(
                 [
-                    exit.reason, format.count(exit.count), NumberText.share(exit.count / count),
+                    exit.title, format.count(exit.count), NumberText.share(exit.count / count),
                     format.total(exit.totalCycles), format.share(exit.totalCycles, of: ledger.nanoseconds),
                 ]
                     + [
@@ -76,16 +149,25 @@ public enum LedgerTable {
         }
     }
 
-    private static func footnotes(_ listing: LedgerListing, _ unit: Unit, _ format: Format) -> [String] {
+    private static func footnotes(_ listing: LedgerListing, _ grouping: Grouping, _ format: Format) -> [String] {
         var notes: [String] = []
         if listing.tscHertz == nil {
             notes.append("The TSC frequency is unknown: times are in cycles, and shares of run time are not known.")
         }
+        let unit = format.inCycles ? "TSC cycles" : "µs"
+        if grouping == .function {
+            notes.append(
+                "MEAN in \(unit). A profile trial notes where every exit comes from; its times count for nothing else.")
+            return notes
+        }
         notes.append(
-            "MIN to MAX in \(format.inCycles ? "TSC cycles" : "µs"). Trials that passed are pooled; P50 and P99 are the "
+            "MIN to MAX in \(unit). Trials that passed are pooled; P50 and P99 are the "
                 + "medians of the trials' own, as a report has no histogram to pool.")
         notes.append(
-            "Run time is from the machine's start to the program's end, boot included. RUN% is the exits' share of it.")
+            grouping == .phase
+                ? "RUN% is the exits' share of the phase's time. The exits that begin and end a round are charged to program."
+                : "Run time is from the machine's start to the program's end, boot included. RUN% is the exits' share of it."
+        )
         let backends = Set(listing.entries.filter { $0.ledger != nil }.map(\.backend))
         notes += ExitCoverage.sentences(backends: backends)
         if listing.entries.contains(where: { $0.ledger?.exits.contains(where: \.isWaiting) == true }) {
@@ -145,7 +227,8 @@ enum ExitCoverage {
         if backends.contains("software") {
             sentences.append(
                 "software: an exit's time is the VMM's own work. Delivery of the signal by the host's kernel, and saving "
-                    + "and restoring the FPU state (XSAVE), are not in it.")
+                    + "and restoring the FPU state (XSAVE), are not in it: what they take was measured when the machine started, "
+                    + "and is the row transition of explanations.")
         }
         if backends.contains("kvm") {
             sentences.append(

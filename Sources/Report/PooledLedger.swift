@@ -4,6 +4,7 @@ import Statistics
 /// Exits of one reason, of several trials together. Times in TSC cycles.
 public struct PooledExit: Sendable, Equatable {
     public var reason: String
+    public var handler: ExitRecord.Handler
     /// Sum over the trials, as the next.
     public var count: Double
     /// Exits among them that were timed, and their cycles.
@@ -24,8 +25,11 @@ public struct PooledExit: Sendable, Equatable {
     /// Whether it is time with nothing to do, which is no cost.
     public var isWaiting: Bool { reason == ExitTotals.waitingReason }
 
+    /// The reason, and who dealt with it where that is not the VMM.
+    public var title: String { handler == .vmm ? reason : "\(reason) (\(handler.rawValue))" }
+
     /// - Parameter trials: each trial's lines of the reason, with one exit at least.
-    init(reason: String, _ trials: [[ExitRecord]]) {
+    init(reason: String, handler: ExitRecord.Handler, _ trials: [[ExitRecord]]) {
         func median(_ value: (ExitTimes) -> UInt64) -> Double? {
             let values = trials.compactMap { lines in
                 Self.middle(lines.compactMap { line in line.times.map { (Double(value($0)), line.count) } })
@@ -35,6 +39,7 @@ public struct PooledExit: Sendable, Equatable {
         let records = trials.flatMap { $0 }
         let timed = records.filter { $0.times != nil }
         self.reason = reason
+        self.handler = handler
         count = records.reduce(0) { $0 + Double($1.count) }
         timedCount = timed.reduce(0) { $0 + Double($1.count) }
         totalCycles = timed.reduce(0) { $0 + Double($1.timedCycles) }
@@ -63,85 +68,48 @@ public struct PooledLedger: Sendable, Equatable {
     public var trials: Int
     /// Their time from the machine's start to the program's end, together.
     public var nanoseconds: Double
-    /// Most expensive in total first. Operations that translated code carried out itself are no exits.
+    /// Most expensive in total first.
     public var exits: [PooledExit]
+    /// Operations that translated code carried out itself, which are no exits.
+    public var inline: [PooledExit]
 
     /// Nil if none of the results has a ledger.
     init?(_ results: [TrialResult]) {
         let recorded = results.filter { $0.exits != nil }
         if recorded.isEmpty { return nil }
-        trials = recorded.count
-        nanoseconds = recorded.reduce(0) { $0 + $1.ledgerNanoseconds }
-        exits = Self.pooled(recorded.map { ($0.exits ?? []).filter { $0.handler != .inline } }, by: \.reason)
+        self.init(
+            trials: recorded.count, nanoseconds: recorded.reduce(0) { $0 + $1.ledgerNanoseconds },
+            ledgers: recorded.map { $0.exits ?? [] })
     }
 
-    /// Lines with the same key as one, most expensive in total first.
-    static func pooled(_ ledgers: [[ExitRecord]], by key: (ExitRecord) -> String) -> [PooledExit] {
-        var groups: [String: [[ExitRecord]]] = [:]
+    /// - Parameter ledgers: each trial's lines, or some of them.
+    init(trials: Int, nanoseconds: Double, ledgers: [[ExitRecord]]) {
+        self.trials = trials
+        self.nanoseconds = nanoseconds
+        exits = Self.pooled(ledgers.map { $0.filter { $0.handler != .inline } })
+        inline = Self.pooled(ledgers.map { $0.filter { $0.handler == .inline } })
+    }
+
+    private struct Key: Hashable {
+        var reason: String
+        var handler: ExitRecord.Handler
+    }
+
+    /// Lines of the same reason and handler as one, most expensive in total first.
+    private static func pooled(_ ledgers: [[ExitRecord]]) -> [PooledExit] {
+        var groups: [Key: [[ExitRecord]]] = [:]
         for ledger in ledgers {
-            for (name, lines) in Dictionary(grouping: ledger.filter { $0.count > 0 }, by: key) {
-                groups[name, default: []].append(lines)
+            let lines = Dictionary(grouping: ledger.filter { $0.count > 0 }) {
+                Key(reason: $0.reason, handler: $0.handler)
             }
+            for (key, lines) in lines { groups[key, default: []].append(lines) }
         }
-        return groups.map { PooledExit(reason: $0, $1) }
-            .sorted { ($1.totalCycles, $1.count, $0.reason) < ($0.totalCycles, $0.count, $1.reason) }
+        return groups.map { PooledExit(reason: $0.reason, handler: $0.handler, $1) }
+            .sorted { ($1.totalCycles, $1.count, $0.title) < ($0.totalCycles, $0.count, $1.title) }
     }
 
     public var count: Double { exits.reduce(0) { $0 + $1.count } }
 
     /// Of all exits but those that wait.
     public var busyCycles: Double { exits.reduce(0) { $0 + ($1.isWaiting ? 0 : $1.totalCycles) } }
-}
-
-/// The ledgers of a report's cells, or why a cell has none. Trials that failed and co-locations are not in it.
-public struct LedgerListing: Sendable, Equatable {
-    public struct Entry: Sendable, Equatable {
-        public var workload: String
-        public var backend: String
-        public var variant: String
-        public var ledger: PooledLedger?
-        /// Why there is no ledger.
-        public var missing: String?
-    }
-
-    /// In the report's order.
-    public var entries: [Entry]
-    /// Turns cycles into time; nil where it is unknown.
-    public var tscHertz: Double?
-
-    /// - Parameters:
-    ///   - workload: only this one's cells.
-    ///   - backend: only this one's cells.
-    public init(_ report: RunReport, workload: String? = nil, backend: String? = nil) {
-        tscHertz = report.host.knownTSCHertz
-        let cells = report.cells.filter {
-            (workload == nil || $0.workload == workload) && (backend == nil || $0.backend == backend)
-        }
-        entries = cells.map { cell in
-            let rules = TrialRules(suite: report.suite.resolved, workload: cell.workload)
-            let passed = cell.passedTrials(rules).map(\.result)
-            let ledger = PooledLedger(passed)
-            return Entry(
-                workload: cell.workload, backend: cell.backend, variant: cell.variant, ledger: ledger,
-                missing: ledger == nil ? cell.missingLedgerReason(rules) : nil)
-        }
-    }
-}
-
-extension HostRecord {
-    /// The TSC frequency, if it is one.
-    var knownTSCHertz: Double? { tscHertz.flatMap { $0 > 0 && $0.isFinite ? $0 : nil } }
-}
-
-extension CellRecord {
-    func passedTrials(_ rules: TrialRules) -> [TrialRecord] { trials.filter { rules.failure(of: $0.result) == nil } }
-
-    /// Why none of the trials that passed has a ledger.
-    func missingLedgerReason(_ rules: TrialRules) -> String {
-        let passed = passedTrials(rules).map(\.result)
-        if passed.isEmpty {
-            return skipped ?? distinctFailures(trials.map(\.result), rules: rules).messages.first ?? "no trial was run"
-        }
-        return passed.lazy.compactMap(\.exitsUnavailable).first ?? "the backend gave no ledger"
-    }
 }

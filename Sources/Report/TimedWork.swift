@@ -4,9 +4,11 @@ import Results
 public enum CostUnit: Sendable, Equatable {
     /// One operation of the program's only phase.
     case operation
+    /// One operation of this phase, of a program that may have several.
+    case phase(String)
     /// The whole run of a program that times nothing itself.
     case run
-    /// All timed rounds of a trial: the program has several phases, which ledgers do not tell apart.
+    /// All timed rounds of a trial: the program has several phases, taken together.
     case trial(phases: [String])
 
     /// Of a workload's trials that passed.
@@ -25,6 +27,8 @@ struct TimedWork {
         var nanoseconds: Double
         /// In all rounds, warm-up included; 1 of a whole run.
         var operations: Double
+        /// Of all rounds, warm-up included.
+        var total: Double
     }
 
     var phases: [Phase]
@@ -38,7 +42,11 @@ struct TimedWork {
                 unit == .nanosecondsPerRun
                 ? 1
                 : result.samples.reduce(0) { $1.phase == name ? $0 + Double(max(1, $1.operations)) : $0 }
-            return Phase(name: name, nanoseconds: time.nanoseconds, operations: operations)
+            let total =
+                unit == .nanosecondsPerRun
+                ? time.nanoseconds
+                : result.samples.reduce(0) { $1.phase == name ? $0 + $1.nanoseconds : $0 }
+            return Phase(name: name, nanoseconds: time.nanoseconds, operations: operations, total: total)
         }
         roundNanoseconds =
             result.samples.isEmpty
@@ -47,20 +55,36 @@ struct TimedWork {
 
     /// Number of units in the trial.
     func count(of unit: CostUnit) -> Double {
-        if case .trial = unit { return 1 }
-        return phases.first?.operations ?? 0
+        switch unit {
+        case .trial: 1
+        case .phase(let name): phases.first { $0.name == name }?.operations ?? 0
+        case .operation, .run: phases.first?.operations ?? 0
+        }
     }
 
-    /// Time of a unit, for as many operations of each phase as `amount` did; nil without times of all phases.
+    /// Time of a unit as reports show it, for as many operations of each phase as `amount` did; nil without times of all phases.
     func nanoseconds(per unit: CostUnit, amount: TimedWork) -> Double? {
-        guard case .trial(let names) = unit else { return phases.first?.nanoseconds }
-        var sum = 0.0
-        for name in names {
-            guard let own = phases.first(where: { $0.name == name }),
-                let done = amount.phases.first(where: { $0.name == name })
-            else { return nil }
-            sum += own.nanoseconds * done.operations
+        time(per: unit, amount: amount) { $0.nanoseconds }
+    }
+
+    /// The same in the mean of all rounds, warm-up included: what ledgers are of.
+    func meanNanoseconds(per unit: CostUnit, amount: TimedWork) -> Double? {
+        time(per: unit, amount: amount) { $0.operations > 0 ? $0.total / $0.operations : 0 }
+    }
+
+    private func time(per unit: CostUnit, amount: TimedWork, of phase: (Phase) -> Double) -> Double? {
+        switch unit {
+        case .operation, .run: return phases.first.map(phase)
+        case .phase(let name): return phases.first { $0.name == name }.map(phase)
+        case .trial(let names):
+            var sum = 0.0
+            for name in names {
+                guard let own = phases.first(where: { $0.name == name }),
+                    let done = amount.phases.first(where: { $0.name == name })
+                else { return nil }
+                sum += phase(own) * done.operations
+            }
+            return sum
         }
-        return sum
     }
 }

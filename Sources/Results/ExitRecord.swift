@@ -40,10 +40,13 @@ public struct ExitRecord: Sendable, Equatable {
     public var times: ExitTimes?
     /// Why there are no times.
     public var timesUnavailable: String?
+    /// What the way from guest to VMM and back takes beside `times`, of one exit, in cycles, calibrated when the machine started; null
+    /// where it was not.
+    public var transitionCycles: UInt64?
 
     public init(
         phase: String? = nil, reason: String, rawReason: String? = nil, handler: Handler = .vmm, count: UInt64,
-        times: ExitTimes?, timesUnavailable: String? = nil
+        times: ExitTimes?, timesUnavailable: String? = nil, transitionCycles: UInt64? = nil
     ) {
         self.phase = phase
         self.reason = reason
@@ -52,6 +55,7 @@ public struct ExitRecord: Sendable, Equatable {
         self.count = count
         self.times = times
         self.timesUnavailable = timesUnavailable
+        self.transitionCycles = transitionCycles
     }
 
     /// Cycles of all exits together; 0 where they were not timed, which `times` tells.
@@ -62,7 +66,7 @@ public struct ExitRecord: Sendable, Equatable {
 extension ExitRecord: Codable {
     private enum CodingKeys: String, CodingKey {
         case phase, reason, rawReason, handler, count, totalCycles, minimumCycles, maximumCycles, medianCycles
-        case p99Cycles, timesUnavailable
+        case p99Cycles, timesUnavailable, transitionCycles
     }
 
     public init(from decoder: any Decoder) throws {
@@ -73,6 +77,7 @@ extension ExitRecord: Codable {
         handler = try values.decodeIfPresent(Handler.self, forKey: .handler) ?? .vmm
         count = try values.decode(UInt64.self, forKey: .count)
         timesUnavailable = try values.decodeIfPresent(String.self, forKey: .timesUnavailable)
+        transitionCycles = try values.decodeIfPresent(UInt64.self, forKey: .transitionCycles)
         guard let total = try values.decodeIfPresent(UInt64.self, forKey: .totalCycles) else { return }
         times = ExitTimes(
             totalCycles: total, minimumCycles: try values.decode(UInt64.self, forKey: .minimumCycles),
@@ -94,6 +99,7 @@ extension ExitRecord: Codable {
         try values.encodeIfPresent(times?.medianCycles, forKey: .medianCycles)
         try values.encodeIfPresent(times?.p99Cycles, forKey: .p99Cycles)
         try values.encodeIfPresent(timesUnavailable, forKey: .timesUnavailable)
+        try values.encodeIfPresent(transitionCycles, forKey: .transitionCycles)
     }
 }
 
@@ -116,5 +122,28 @@ public struct PhaseRecord: Codable, Sendable, Equatable {
         self.entries = entries
         self.cycles = cycles
         self.guestCycles = guestCycles
+    }
+}
+
+/// Exits of one reason that a function of the guest made in one phase.
+public struct ExitSiteRecord: Codable, Sendable, Equatable {
+    /// As in `ExitRecord.phase`.
+    public var phase: String
+    /// Its name; `kernel+0x12` or `program+0x12` where the file has no symbol there.
+    public var function: String
+    /// Ring that it ran in: 0 or 3.
+    public var ring: Int
+    public var reason: String
+    public var count: UInt64
+    /// TSC cycles of all of them.
+    public var cycles: UInt64
+
+    public init(phase: String, function: String, ring: Int, reason: String, count: UInt64, cycles: UInt64) {
+        self.phase = phase
+        self.function = function
+        self.ring = ring
+        self.reason = reason
+        self.count = count
+        self.cycles = cycles
     }
 }

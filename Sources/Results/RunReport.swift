@@ -145,6 +145,8 @@ public struct CellRecord: Codable, Sendable, Equatable {
     public var plannedTrials: Int
     /// In executed order.
     public var trials: [TrialRecord]
+    /// The trial that noted where exits come from, and whose times count for nothing; nil where there was none.
+    public var profile: TrialResult?
     /// Why it has no trials at all, e.g. an unavailable backend.
     public var skipped: String?
     /// Computed from the trials by `RunReport.analyze()` of Report; nil until then.

@@ -14,6 +14,10 @@ public struct TrialResult: Codable, Sendable, Equatable {
     public var exitsUnavailable: String?
     /// The phases that the ledger tells apart, and the time spent in each; null in reports of version 1 and without a ledger.
     public var phases: [PhaseRecord]?
+    /// Where in the guest exits came from, most cycles first; null where the trial was no profile trial.
+    public var exitSites: [ExitSiteRecord]?
+    /// Exits that are missing in `exitSites`, whose number is bounded; null as that is.
+    public var exitSitesDropped: UInt64?
     /// Further counters by name (`guest.systemCalls`, `host.minorFaults`, `translation.blocks`, …). Units in the
     /// name's suffix where not a count.
     public var counters: [String: Double]

@@ -82,7 +82,7 @@ extension SoftwareMachine {
         if stepsOverCodeWrite { unprotectedBlocks.append(number) }
         tracer?.translated(block, ring: cpu.privilege, bytes: bytes, host: cache.blocks[number].host)
         let cycles = TimestampCounter.now() &- begin
-        ledger.record(.translation, raw: RawExit.translator.rawValue, cycles: cycles)
+        if keepsLedger { ledger.record(.translation, raw: RawExit.translator.rawValue, cycles: cycles) }
         // The exit that led here is not charged for it too: the ledger's times add up.
         exitTSC &+= cycles
         return number

@@ -34,6 +34,10 @@ public final class SoftwareMachine {
     private let configuration: MachineConfiguration
     let tscHertz: UInt64
     let ledger = ExitLedger(rawReasons: RawExit.names)
+    let keepsLedger: Bool
+    /// Calibrated when the machine starts.
+    var transitions: TransitionCosts?
+    let exitSites: ExitSites?
     private let history = ExitHistory()
     /// Writes down what the machine does. Set before `run`.
     public var tracer: ExecutionTracer?
@@ -47,6 +51,9 @@ public final class SoftwareMachine {
     var exitReason = ExitReason.other
     /// By what means the guest was left.
     private var exitRaw = RawExit.none
+    /// Operations of trampolines that the ledger has.
+    var countedCalls: UInt64 = 0
+    var countedReturns: UInt64 = 0
     var pendingStop: MachineStop?
     var halted = false
     private static let shortestShadowWait: UInt64 = 2_000
@@ -105,6 +112,8 @@ public final class SoftwareMachine {
             throw .unavailable(reason: reason, remedy: remedy)
         }
         self.configuration = configuration
+        keepsLedger = configuration.keepsLedger
+        exitSites = configuration.profilesExits ? ExitSites() : nil
         tscHertz = TimestampCounter.hertz
         memory = try GuestMemory(bytes: configuration.memoryBytes, numaNode: configuration.numaNode)
         let boot = try BootLoader.load(
@@ -176,13 +185,15 @@ public final class SoftwareMachine {
             limitTSC = start &+ UInt64(min(configuration.timeLimit, 1e9) * Double(tscHertz))
             let stack = try takeThread()
             defer { releaseThread(stack) }
+            if keepsLedger { transitions = TransitionCosts(cpu) }
             do { try beforeEntry(self) } catch { throw MachineStop(.hostFailure("\(error)")) }
             try loop()
         } catch {
             end = error.end
             // The exit that ended it has not been followed by an entry.
             let stop = TimestampCounter.now()
-            if exitTSC > 0 { ledger.record(exitReason, raw: exitRaw.rawValue, cycles: stop &- exitTSC) }
+            if exitTSC > 0, keepsLedger { ledger.record(exitReason, raw: exitRaw.rawValue, cycles: stop &- exitTSC) }
+            countInlineOperations()
             ledger.end(at: stop)
             return finish(end, start)
         }
@@ -228,8 +239,12 @@ public final class SoftwareMachine {
             let resumes = resumesTranslation
             if !legacy.isActive { try prepareEntry() }
             let entryTSC = TimestampCounter.now()
-            ledger.record(exitReason, raw: exitRaw.rawValue, cycles: entryTSC &- exitTSC)
-            ledger.settle(exit: exitTSC, entry: entryTSC)
+            if keepsLedger {
+                ledger.record(exitReason, raw: exitRaw.rawValue, cycles: entryTSC &- exitTSC)
+                if let exitSites { noteSite(exitSites, cycles: entryTSC &- exitTSC) }
+                if ledger.isChanging { countInlineOperations() }
+                ledger.settle(exit: exitTSC, entry: entryTSC)
+            }
             vmmCycles &+= entryTSC &- exitTSC
             history.record(exitReason, rip: cpu.rip)
             if let tracer, !legacy.isActive { traceEntry(tracer, cycles: entryTSC &- exitTSC, resumes: resumes) }
@@ -243,11 +258,11 @@ public final class SoftwareMachine {
             }
             let kind = vb_sw_enter(cpu.state)
             exitTSC = TimestampCounter.now()
-            ledger.left(guestCycles: exitTSC &- entryTSC)
+            if keepsLedger { ledger.left(guestCycles: exitTSC &- entryTSC) }
             exitReason = .other
             exitRaw = RawExit(
                 exit: Int32(truncatingIfNeeded: kind), signal: Int32(truncatingIfNeeded: cpu.state.pointee.trap_signal))
-            if tracer != nil { noteOrigin(ofExit: Int32(truncatingIfNeeded: kind)) }
+            if tracer != nil || exitSites != nil { noteOrigin(ofExit: Int32(truncatingIfNeeded: kind)) }
             recordPortReads()
             let ranDirectly = cpu.state.pointee.direct != 0
             if ranDirectly { takeUserState() }
@@ -284,17 +299,6 @@ public final class SoftwareMachine {
             }
             if stepping, !ranDirectly, !resumesTranslation { try finishStep(completed: completed) }
             try afterExit()
-        }
-    }
-
-    /// Port reads that were answered without leaving translated code.
-    private func recordPortReads() {
-        let count = cpu.state.pointee.port_reads
-        guard count > 0 else { return }
-        cpu.state.pointee.port_reads = 0
-        let log = UnsafeRawPointer(cpu.state).advanced(by: Int(VB_SW_PORT_LOG)).assumingMemoryBound(to: UInt32.self)
-        for index in 0..<Int(count) {
-            ledger.record(.portIO, raw: RawExit.trampoline.rawValue, cycles: UInt64(log[index]))
         }
     }
 
@@ -401,8 +405,7 @@ public final class SoftwareMachine {
         let stop = TimestampCounter.now()
         ports?.finish()
         var outcome = MachineOutcome(end: end, startTSC: start, endTSC: stop, tscHertz: tscHertz)
-        outcome.exits = ledger.summaries()
-        outcome.phases = ledger.phaseSummaries
+        addLedger(to: &outcome)
         outcome.counters = [
             "software.translatedBlocks": Double(cache.translatedBlocks),
             "software.translatedInstructions": Double(cache.translatedInstructions),

@@ -11,6 +11,8 @@ public struct Suite: Codable, Sendable, Equatable {
     public var seed: UInt64
     /// How the first rounds of each trial are treated.
     public var warmup: WarmupPolicy
+    /// Whether each guest cell gets one trial more, after the timed ones, that notes where in the guest exits come from.
+    public var profile: Bool
     /// Backends to run on, in the order of report columns.
     public var backends: [String]
     /// In suite order; names are unique, aggressors included.
@@ -21,7 +23,7 @@ public struct Suite: Codable, Sendable, Equatable {
     public var colocation: [Colocation]
 
     public init(
-        name: String, description: String = "", seed: UInt64 = 1, warmup: WarmupPolicy = .detect,
+        name: String, description: String = "", seed: UInt64 = 1, warmup: WarmupPolicy = .detect, profile: Bool = false,
         backends: [String] = Vocabulary.defaultBackends, workloads: [Workload], aggressors: [Workload] = [],
         colocation: [Colocation] = []
     ) {
@@ -29,6 +31,7 @@ public struct Suite: Codable, Sendable, Equatable {
         self.description = description
         self.seed = seed
         self.warmup = warmup
+        self.profile = profile
         self.backends = backends
         self.workloads = workloads
         self.aggressors = aggressors

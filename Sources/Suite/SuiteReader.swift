@@ -31,9 +31,8 @@ struct SuiteReader {
 
     private func suite(_ cursor: JSONCursor) -> Suite? {
         let keys = [
-            "$schema", "name", "description", "seed", "trials", "warmup", "backends", "defaults", "variants",
-            "workloads",
-            "aggressors", "colocation",
+            "$schema", "name", "description", "seed", "trials", "warmup", "profile", "backends", "defaults",
+            "variants", "workloads", "aggressors", "colocation",
         ]
         guard let object = cursor.object(keys: keys, expected: "a suite, an object,") else { return nil }
         _ = object["$schema"]?.string()
@@ -55,6 +54,7 @@ struct SuiteReader {
         suite.description = object["description"]?.string() ?? ""
         suite.seed = object["seed"]?.integer(in: Limits.seeds, "a seed") ?? suite.seed
         suite.warmup = object["warmup"].flatMap(warmup) ?? suite.warmup
+        suite.profile = object["profile"]?.bool() ?? suite.profile
         guard let list = object.required("workloads", "add what to run, \"workloads\": [{\"name\": \"null-syscall\"}]")
         else { return nil }
         let workloadReader = WorkloadReader(suite: self, defaults: defaults)

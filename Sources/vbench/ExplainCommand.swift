@@ -15,6 +15,7 @@ struct ExplainCommand: ParsableCommand {
             Examples:
               vbench explain Results/runs/…/report.json null-syscall
               vbench explain results/today forkwait
+              vbench explain results/today nanobench --phase syscall
 
             Exit codes: 0 printed, 2 the report cannot be read, 64 wrong usage, also a workload that the report does \
             not have.
@@ -26,10 +27,19 @@ struct ExplainCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A workload of the report.", valueName: "workload"))
     var workload: String
 
+    @Option(help: ArgumentHelp("Only this timed phase of the program.", valueName: "name"))
+    var phase: String?
+
     func run() throws {
         let report = try ReportArguments.read(path)
         try ReportArguments.check(workload, "workload", among: report.cells.map(\.workload))
+        if let phase {
+            let cells = report.cells.filter { $0.workload == workload }
+            let samples = cells.flatMap(\.trials).flatMap(\.result.samples)
+            try ReportArguments.check(phase, "phase", among: samples.map(\.phase))
+        }
         print(
-            ExplanationText.text(Explanation(report, workload: workload), width: Terminal.width), terminator: "")
+            ExplanationText.text(Explanation(report, workload: workload, phase: phase), width: Terminal.width),
+            terminator: "")
     }
 }

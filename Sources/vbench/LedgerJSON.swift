@@ -6,6 +6,7 @@ enum LedgerJSON {
     private struct Document: Encodable {
         struct Exit: Encodable {
             var reason: String
+            var handler: String
             var count: Double
             var totalCycles: Double
             var minimumCycles: Double?
@@ -20,6 +21,22 @@ enum LedgerJSON {
             /// Of the run time, 0 to 1.
             var timeShare: Double?
         }
+        struct Phase: Encodable {
+            var name: String
+            var timed: Bool
+            var entries: Double
+            var cycles: Double
+            var guestCycles: Double
+            var exits: [Exit]
+            var inline: [Exit]
+        }
+        struct Function: Encodable {
+            var function: String
+            var ring: Int
+            var reason: String
+            var count: Double
+            var cycles: Double
+        }
         struct Cell: Encodable {
             var workload: String
             var backend: String
@@ -27,6 +44,10 @@ enum LedgerJSON {
             var trials: Int?
             var runNanoseconds: Double?
             var exits: [Exit]?
+            /// Carried out by translated code itself.
+            var inline: [Exit]?
+            var phases: [Phase]?
+            var functions: [Function]?
             /// Why there is no ledger.
             var unavailable: String?
         }
@@ -39,7 +60,21 @@ enum LedgerJSON {
             Document.Cell(
                 workload: entry.workload, backend: entry.backend, variant: entry.variant, trials: entry.ledger?.trials,
                 runNanoseconds: entry.ledger?.nanoseconds,
-                exits: entry.ledger.map { exits(of: $0, tscHertz: listing.tscHertz) }, unavailable: entry.missing)
+                exits: entry.ledger.map { exits($0.exits, of: $0, tscHertz: listing.tscHertz) },
+                inline: entry.ledger.map { exits($0.inline, of: $0, tscHertz: listing.tscHertz) },
+                phases: entry.ledger == nil
+                    ? nil
+                    : entry.phases.map { phase in
+                        Document.Phase(
+                            name: phase.name, timed: phase.isTimed, entries: phase.entries, cycles: phase.cycles,
+                            guestCycles: phase.guestCycles,
+                            exits: exits(phase.ledger.exits, of: phase.ledger, tscHertz: listing.tscHertz),
+                            inline: exits(phase.ledger.inline, of: phase.ledger, tscHertz: listing.tscHertz))
+                    },
+                functions: entry.profile?.sites.map {
+                    Document.Function(
+                        function: $0.function, ring: $0.ring, reason: $0.reason, count: $0.count, cycles: $0.cycles)
+                }, unavailable: entry.missing)
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -47,13 +82,15 @@ enum LedgerJSON {
         return String(decoding: try encoder.encode(document), as: UTF8.self)
     }
 
-    private static func exits(of ledger: PooledLedger, tscHertz: Double?) -> [Document.Exit] {
+    private static func exits(
+        _ lines: [PooledExit], of ledger: PooledLedger, tscHertz: Double?
+    ) -> [Document.Exit] {
         func nanoseconds(_ cycles: Double) -> Double? { tscHertz.map { cycles / $0 * 1e9 } }
-        let count = ledger.count
-        return ledger.exits.map { exit in
+        let count = lines.reduce(0) { $0 + $1.count }
+        return lines.map { exit in
             let total = nanoseconds(exit.totalCycles)
             return Document.Exit(
-                reason: exit.reason, count: exit.count, totalCycles: exit.totalCycles,
+                reason: exit.reason, handler: exit.handler.rawValue, count: exit.count, totalCycles: exit.totalCycles,
                 minimumCycles: exit.minimumCycles, meanCycles: exit.meanCycles, medianCycles: exit.medianCycles,
                 p99Cycles: exit.p99Cycles, maximumCycles: exit.maximumCycles, totalNanoseconds: total,
                 meanNanoseconds: exit.meanCycles.flatMap(nanoseconds), countShare: exit.count / count,

@@ -50,6 +50,13 @@ struct RunCommand: ParsableCommand {
     @Option(help: ArgumentHelp("CPU to measure on (default: an isolated one, else the last).", valueName: "number"))
     var cpu: Int?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "One more trial a cell on kvm and software that notes which guest functions exits come from "
+                + "(default: as the suite says)."))
+    var profile: Bool?
+
     @Option(
         help: ArgumentHelp(
             "Folder for the results, new or empty (default: a new one in Results/runs).", valueName: "folder"))
@@ -78,7 +85,7 @@ struct RunCommand: ParsableCommand {
 
         let seed = seed ?? suite.seed
         let plan = Plan(
-            suite, seed: seed, trials: trials, availability: backends.obstacle,
+            suite, seed: seed, trials: trials, profile: profile, availability: backends.obstacle,
             placementObstacle: {
                 $0 == .differentCPU && cpus.other == nil ? "this host gives vbench one CPU only" : nil
             })

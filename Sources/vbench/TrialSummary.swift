@@ -1,8 +1,10 @@
+import Host
+import Report
 import Results
 
 /// One trial's figures as text, for `vbench exec --exits`.
 enum TrialSummary {
-    static func text(_ result: TrialResult) -> String {
+    static func text(_ result: TrialResult, program: String, backend: String) -> String {
         var lines: [String] = []
         if let boot = result.bootNanoseconds { lines.append("boot     \(milliseconds(boot))") }
         if let program = result.programNanoseconds { lines.append("program  \(milliseconds(program))") }
@@ -13,22 +15,12 @@ enum TrialSummary {
                 "sample   \(sample.phase): \(sample.operations) operations in \(milliseconds(sample.nanoseconds)), "
                     + "\(decimal(each, 1)) ns each")
         }
-        if let exits = result.exits {
-            lines.append(
-                pad("phase", 12) + pad("exit", 22)
-                    + ["count", "cycles", "mean", "median", "p99"]
-                    .map { padLeft($0, 12) }.joined())
-            for exit in exits {
-                let times = exit.times.map { times in
-                    [times.totalCycles, times.totalCycles / max(1, exit.count), times.medianCycles, times.p99Cycles]
-                        .map { padLeft("\($0)", 12) }.joined()
-                }
-                lines.append(
-                    pad(exit.phase ?? "", 12) + pad(exit.reason, 22) + padLeft("\(exit.count)", 12)
-                        + (times ?? " " + (exit.timesUnavailable ?? "not timed")))
-            }
-        } else {
-            lines.append("exits    none: \(result.exitsUnavailable ?? "no reason given")")
+        let listing = LedgerListing(
+            result, workload: program, backend: backend, tscHertz: Double(TimestampCounter.hertz))
+        lines.append("")
+        for grouping in [LedgerTable.Grouping.phase, .function] where grouping == .phase || result.exitSites != nil {
+            lines += LedgerTable.text(listing, by: grouping).split(separator: "\n", omittingEmptySubsequences: false)
+                .map(String.init)
         }
         // Interfaces such as KVM's statistics name dozens of things that did not happen.
         for (name, value) in result.counters.sorted(by: { $0.key < $1.key }) where value != 0 {

@@ -56,6 +56,16 @@ struct PlanTests {
         #expect(trials == trials.sorted())
     }
 
+    @Test("Profile trials come last, one for each cell on a VMM that is not skipped")
+    func profiles() {
+        let plan = Plan(
+            suite, seed: 7, profile: true, availability: { $0 == "kvm" ? "not here" : nil },
+            placementObstacle: { _ in nil })
+        let subjects = plan.steps.suffix(3).map(\.subject)
+        #expect(subjects == [.profile(2), .profile(4), .profile(5)])
+        #expect(plan.steps.count == 2 * 4 + 3 * 2 + 3 * 3 + 3)
+    }
+
     @Test("The seed decides the order")
     func seed() {
         #expect(plan(seed: 1).steps == plan(seed: 1).steps)

@@ -69,7 +69,8 @@ build() {
     trap 'rm -rf "$work"' EXIT
     objects=$work/program.o
     compile "$work/program.o" "$(printf %s "$name" | tr - _)" "$source" "$here"/Harness/*.swift \
-        "$here"/../../Sources/GuestInterface/Nanobenchmark.swift
+        "$here"/../../Sources/GuestInterface/Nanobenchmark.swift \
+        "$here"/../../Sources/GuestInterface/RoundMark.swift
     # A program's vector kernels: one source, compiled for each instruction set. Only the entry points stay global, so
     # that no helper compiled for the larger set can stand in for the baseline's.
     kernel=$here/Kernels/$name.swift

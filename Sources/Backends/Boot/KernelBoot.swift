@@ -122,8 +122,10 @@ public struct KernelBoot: Codable, Sendable {
     }
 
     private static func ledger(_ outcome: MachineOutcome) -> String {
-        outcome.exits.sorted { $0.count > $1.count }
-            .map { "\($0.reason.name): \($0.count)" }.joined(separator: "\n")
+        let exits = outcome.exits.filter { $0.handler != .inline }
+        return Dictionary(grouping: exits, by: \.reason.name).mapValues { $0.reduce(0) { $0 + $1.count } }
+            .sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+            .map { "\($0.key): \($0.value)" }.joined(separator: "\n")
     }
 
     private func complain(_ message: String) { try? writeAll(Array((message + "\n").utf8), to: 2) }

@@ -34,10 +34,13 @@ public enum GuestTrial {
 
     private static func configuration(_ specification: TrialSpecification) throws -> MachineConfiguration {
         let initrd = try GuestImageBuilder(specification).initrd()
-        return MachineConfiguration(
+        var configuration = MachineConfiguration(
             kernel: try KernelImage(path: GuestImages.kernel()), initrd: initrd,
             memoryBytes: specification.memoryBytes, numaNode: specification.numaNode, seed: specification.seed,
             timeLimit: specification.timeLimitSeconds)
+        configuration.profilesExits = specification.profilesExits
+        configuration.keepsLedger = try LedgerOption.isOn(specification.options)
+        return configuration
     }
 
     private static func failure(_ error: any Error) -> TrialFailure {

@@ -22,8 +22,7 @@ struct GuestTrialResult {
 
     func assembled() -> TrialResult {
         var result = TrialResult(status: status)
-        result.exits = outcome.exits.map { ExitRecord($0, phase: name(of: $0.phase)) }
-        result.phases = outcome.phases.map { PhaseRecord($0, name: name(of: $0.phase)) }
+        addLedger(to: &result)
         result.counters = outcome.counters
         result.countersUnavailable = outcome.countersUnavailable
         result.unknownSystemCalls = records.unknownSystemCalls
@@ -34,6 +33,21 @@ struct GuestTrialResult {
         var programRecords = records.programRecords
         programRecords.finish(into: &result)
         return result
+    }
+
+    // MARK: Ledger
+
+    private func addLedger(to result: inout TrialResult) {
+        if let reason = outcome.ledgerUnavailable {
+            result.exitsUnavailable = reason
+            return
+        }
+        result.exits = outcome.exits.map { ExitRecord($0, phase: name(of: $0.phase)) }
+        result.phases = outcome.phases.map { PhaseRecord($0, name: name(of: $0.phase)) }
+        guard let sites = outcome.sites else { return }
+        let symbols = GuestSymbols(specification, kernel)
+        result.exitSites = ExitSiteRecord.grouped(sites, symbols) { name(of: $0) }
+        result.exitSitesDropped = outcome.droppedSites
     }
 
     private func name(of phase: LedgerPhase) -> String {
@@ -201,7 +215,7 @@ extension ExitRecord {
                 ExitTimes(
                     totalCycles: $0.totalCycles, minimumCycles: $0.minimumCycles, maximumCycles: $0.maximumCycles,
                     medianCycles: $0.medianCycles, p99Cycles: $0.p99Cycles)
-            }, timesUnavailable: summary.latencyUnavailable)
+            }, timesUnavailable: summary.latencyUnavailable, transitionCycles: summary.transitionCycles)
     }
 }
 

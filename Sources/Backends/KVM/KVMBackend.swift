@@ -22,6 +22,7 @@ public enum KVMBackend: Backend {
 
     public static func problem(with options: [String: String]) -> String? {
         do throws(TrialFailure) { _ = try hugePages(options) } catch { return error.message }
+        do throws(MachineError) { _ = try LedgerOption.isOn(options) } catch { return error.description }
         return nil
     }
 
@@ -53,11 +54,12 @@ public enum KVMBackend: Backend {
         return result
     }
 
-    /// The one option: `hugePages` (`true` or `false`, by default `false` as for native programs that do not ask) has guest
+    /// The option `hugePages` (`true` or `false`, by default `false` as for native programs that do not ask) has guest
     /// memory backed by transparent huge pages where the host gives them to shared memory on advice.
     private static func hugePages(_ options: [String: String]) throws(TrialFailure) -> Bool {
-        if let unknown = options.keys.sorted().first(where: { $0 != "hugePages" }) {
-            throw TrialFailure(kind: .invalid, message: "kvm: there is no option \(unknown); possible: hugePages")
+        if let unknown = options.keys.sorted().first(where: { $0 != "hugePages" && $0 != LedgerOption.name }) {
+            throw TrialFailure(
+                kind: .invalid, message: "kvm: there is no option \(unknown); possible: hugePages, ledger")
         }
         let value = options["hugePages"] ?? "false"
         guard let choice = Bool(value) else {

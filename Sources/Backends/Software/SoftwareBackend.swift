@@ -17,7 +17,10 @@ public enum SoftwareBackend: Backend {
     }
 
     public static func problem(with options: [String: String]) -> String? {
-        do throws(MachineError) { _ = try self.options(options) } catch { return error.description }
+        do throws(MachineError) {
+            _ = try self.options(options)
+            _ = try LedgerOption.isOn(options)
+        } catch { return error.description }
         return nil
     }
 
@@ -36,7 +39,7 @@ public enum SoftwareBackend: Backend {
         return result
     }
 
-    /// Backend options: `codeCacheBytes`, `userMode`, `stress`.
+    /// Backend options: `codeCacheBytes`, `userMode`, `stress`, and `ledger` (`LedgerOption`).
     private static func options(_ given: [String: String]) throws(MachineError) -> SoftwareMachine.Options {
         var options = SoftwareMachine.Options()
         for (name, value) in given.sorted(by: { $0.key < $1.key }) {
@@ -57,9 +60,10 @@ public enum SoftwareBackend: Backend {
                     throw .invalidConfiguration("option stress=\(value): must be a seed, a number")
                 }
                 options.stress = seed
+            case LedgerOption.name: break
             default:
                 throw .invalidConfiguration(
-                    "the software backend has no option '\(name)'; it has codeCacheBytes, userMode and stress")
+                    "the software backend has no option '\(name)'; it has codeCacheBytes, ledger, userMode and stress")
             }
         }
         return options

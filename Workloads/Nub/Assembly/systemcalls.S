@@ -142,4 +142,5 @@ system_call_table:
     CALL 334, systemCallRseq
     CALL 435, system_call_clone3
     CALL 439, systemCallFaccessat
+    CALL 510, systemCallRoundMark       // Nub's own
     CALL 511, systemCallNanobenchmark   // Nub's own

@@ -10,7 +10,7 @@ enum Layout {
     static let stackBytes: UInt64 = 8 << 20
     /// mmap hands out addresses downward from here.
     static let mapTop: UInt64 = stackTop - (64 << 20)
-    static let positionIndependentBase: UInt64 = 0x0100_0000_0000
+    static let positionIndependentBase = GuestLayout.positionIndependentBase
     /// Ring-3 stub and the FPU area of the running process, for CPUs without XSAVE in ring 0 (FPUState.swift).
     static let stubArea: UInt64 = 0x07FF_FFFF_D000
     static let stubCode: UInt64 = 0x07FF_FFFF_E000

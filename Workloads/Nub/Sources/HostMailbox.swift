@@ -94,6 +94,11 @@ struct Mailbox {
         return true
     }
 
+    /// Tells the host of something that needs no record. One without a doorbell port is not told.
+    func mark(_ value: UInt32) {
+        if case .port = doorbell { cpu_out32(Port.doorbell, value) }
+    }
+
     /// Tells the host to drain now.
     mutating func ring() {
         hasUnflushedOutput = false

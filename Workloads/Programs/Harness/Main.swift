@@ -24,13 +24,16 @@ private func run<W: Workload>(_: W.Type, _ arguments: inout Arguments) -> Int32 
     measured.reserveCapacity(Int(rounds) * workload.phases)
     var checksum = Checksum()
     var failure: Outcome?
+    let marks = RoundMarks(workload)
     let clock = Clock()
     for phase in 0..<workload.phases {
         for round in 0..<rounds {
             workload.prepare(phase: phase)
+            marks.begin(phase: phase)
             let begin = vb_tsc_begin()
             let operations = workload.run(phase: phase)
             let end = vb_tsc_end()
+            marks.end(phase: phase)
             var outcome = workload.outcome(phase: phase)
             if breaksCheck, round == rounds - 1 { outcome.got ^= 1 }
             if outcome.got != outcome.expected, failure == nil { failure = outcome }
