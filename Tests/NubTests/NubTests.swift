@@ -7,10 +7,10 @@ import Testing
 struct NubTests {
     private typealias File = (path: String, contents: [UInt8], mode: UInt32)
 
-    /// The program Programs/linux-abi.c, compiled once. Dynamically linked on request.
-    private static func compile(dynamic: Bool) throws -> [UInt8] {
-        let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Programs/linux-abi.c")
-        let output = FileManager.default.temporaryDirectory.appending(path: "linux-abi-\(UUID().uuidString)")
+    /// A C program of the folder Programs, compiled. Dynamically linked on request.
+    private static func compile(_ name: String = "linux-abi", dynamic: Bool) throws -> [UInt8] {
+        let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Programs/\(name).c")
+        let output = FileManager.default.temporaryDirectory.appending(path: "\(name)-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: output) }
         let compiler = try #require(Emulator.find("clang") ?? Emulator.find("cc"), "no C compiler in PATH")
         let process = Process()
@@ -20,7 +20,7 @@ struct NubTests {
         if !dynamic { process.arguments?[0] = "-fno-pie" }
         try process.run()
         process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "\(compiler) cannot compile linux-abi.c")
+        try #require(process.terminationStatus == 0, "\(compiler) cannot compile \(name).c")
         return [UInt8](try Data(contentsOf: output))
     }
 
@@ -43,6 +43,13 @@ struct NubTests {
     @Test func linuxABIHolds() throws {
         let run = try Emulator.run("/bin/abi", files: files())
         #expect(run.lines.contains("linux-abi: all right"), "\(run.console)")
+        #expect(run.lines.last == "nub: program ended, status 0x0")
+    }
+
+    @Test func signalsAndWaitsAreAsInLinux() throws {
+        let program = try NubTests.compile("linux-signals", dynamic: false)
+        let run = try Emulator.run("/bin/signals", files: [("/bin/signals", program, 0o755)])
+        #expect(run.lines.contains("linux-signals: all right"), "\(run.console)")
         #expect(run.lines.last == "nub: program ended, status 0x0")
     }
 

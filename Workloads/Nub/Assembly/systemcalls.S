@@ -129,6 +129,7 @@ system_call_table:
     CALL 267, systemCallReadlinkat
     CALL 268, systemCallFchmodat
     CALL 269, systemCallFaccessat
+    CALL 270, systemCallPselect6
     CALL 271, systemCallPpoll
     CALL 273, systemCallSetRobustList
     CALL 280, systemCallUtimes

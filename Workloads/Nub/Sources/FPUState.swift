@@ -124,7 +124,7 @@ struct FPUState {
         else {
             // No page tables for the stub: the process cannot go on. Its parent sees SIGKILL.
             process.pointee.outOfMemory = true
-            Signals.send(SIGKILL, to: process)
+            Signals.send(SIGKILL, to: process, .fromKernel)
             return
         }
         space.pointee.set(codeEntry, code)

@@ -105,7 +105,10 @@ struct Pipe {
         var done: UInt64 = 0
         while done < bytes {
             if pipe.pointee.readers == 0 {
-                if done == 0 { Signals.send(SIGPIPE, to: Scheduler.currentProcess) }
+                if done == 0 {
+                    let process = Scheduler.currentProcess
+                    Signals.send(SIGPIPE, to: process, .sent(by: process))
+                }
                 return done == 0 ? -EPIPE : Int(done)
             }
             let left = bytes &- done

@@ -33,6 +33,9 @@ struct Process {
     var gsBase: UInt64
     var fpuArea: Frame
 
+    /// Page faults until it last stopped running (see `Scheduler.pageFaultsOfCurrent`).
+    var pageFaults: UInt64 = 0
+
     // Waiting.
     var waitChannel: UInt64
     /// Monotonic nanoseconds at which a sleep ends, or 0.

@@ -156,7 +156,7 @@ func endCurrentProcess(status: Int32) -> Never {
     }
     if let parent = process.pointee.parent {
         if Signals.ignoresChildren(parent) { disown(process, by: parent) }
-        Signals.send(SIGCHLD, to: parent)
+        Signals.send(SIGCHLD, to: parent, .ended(process))
         Scheduler.wake(addressOf(parent) &+ 1)
     }
     Scheduler.reschedule()

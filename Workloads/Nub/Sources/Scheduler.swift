@@ -28,8 +28,16 @@ enum Scheduler {
     /// Root of the page tables in CR3; `.none` for the kernel's own.
     nonisolated(unsafe) private(set) static var loadedRoot: Frame = .none
 
+    /// Page faults of everyone when the current process began to run.
+    nonisolated(unsafe) private static var pageFaultsBefore: UInt64 = 0
+
     @inline(__always)
     static var currentProcess: ProcessPointer { current.unsafelyUnwrapped }
+
+    /// Page faults of the current process in all its life. Faults count for all only, so that a fault costs no more for it.
+    static var pageFaultsOfCurrent: UInt64 {
+        currentProcess.pointee.pageFaults &+ (statistics.pageFaults &- pageFaultsBefore)
+    }
 
     static var hasRunnable: Bool { firstRunnable != nil }
 
@@ -197,6 +205,8 @@ enum Scheduler {
             return
         }
         statistics.contextSwitches &+= 1
+        previous.pointee.pageFaults = pageFaultsOfCurrent
+        pageFaultsBefore = statistics.pageFaults
         saveSegments(previous)
         fpu.save(leaving: previous)
         current = next

@@ -15,7 +15,7 @@ enum SignalFrame {
     /// Makes `frame` enter the handler. False when the user's stack cannot take it.
     static func push(
         _ process: ProcessPointer, _ signal: Int32, _ action: SignalAction,
-        _ frame: UnsafeMutablePointer<TrapFrame>, faultAddress: UInt64
+        _ frame: UnsafeMutablePointer<TrapFrame>, _ information: SignalInformation, isFault: Bool
     ) -> Bool {
         var stack = frame.pointee.rsp &- 128  // red zone
         let alternate = process.pointee.alternateStack
@@ -58,21 +58,21 @@ enum SignalFrame {
         content[22] = registers.rip
         content[23] = registers.rflags
         content[24] = registers.cs | registers.ss << 48
-        content[25] = registers.errorCode
-        content[26] = registers.vector
+        if isFault {
+            content[25] = registers.errorCode
+            content[26] = registers.vector
+            if registers.vector == 14 { content[28] = information.origin }
+        }
         content[27] = process.pointee.blockedSignals
-        content[28] = faultAddress
         content[29] = floatingPoint
         content[maskWord] =
             process.pointee.restoresBlockedSignals
             ? process.pointee.savedBlockedSignals : process.pointee.blockedSignals
         process.pointee.restoresBlockedSignals = false
         content[informationWord] = UInt64(signal)
-        // si_code: SI_KERNEL for faults (0x80), SI_USER otherwise; then si_addr.
-        if faultAddress != 0 {
-            content[informationWord + 1] = 0x80
-            content[informationWord + 2] = faultAddress
-        }
+        content[informationWord + 1] = UInt64(UInt32(bitPattern: information.code))
+        content[informationWord + 2] = information.origin
+        content[informationWord + 3] = UInt64(UInt32(bitPattern: information.status))
         if !UserMemory.store(content, at: base) { return false }
 
         var blocked = process.pointee.blockedSignals | action.mask

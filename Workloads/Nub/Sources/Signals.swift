@@ -26,7 +26,9 @@ struct SignalAction {
     var restorer: UInt64 = 0
     var mask: UInt64 = 0
 
-    static let tableBytes = 64 * 32
+    static let count = 64
+    /// The actions, then the SignalInformation of each signal that is pending.
+    static let tableBytes = count * (32 + 16)
     static let defaultHandler: UInt64 = 0
     static let ignoreHandler: UInt64 = 1
     static let noChildWait: UInt64 = 2
@@ -62,9 +64,19 @@ enum Signals {
         return action.handler == SignalAction.ignoreHandler || action.flags & SignalAction.noChildWait != 0
     }
 
+    /// What is known of each signal; nil while no handler could be told.
+    private static func information(_ process: ProcessPointer) -> UnsafeMutablePointer<SignalInformation>? {
+        guard let actions = process.pointee.signalActions else { return nil }
+        return UnsafeMutableRawPointer(actions + SignalAction.count).assumingMemoryBound(to: SignalInformation.self)
+    }
+
     /// Makes a signal pending; a waiting process is woken if the signal interrupts it.
-    static func send(_ signal: Int32, to process: ProcessPointer) {
+    static func send(_ signal: Int32, to process: ProcessPointer, _ information: SignalInformation) {
         if process.pointee.state == .zombie || (signal != SIGKILL && isIgnored(process, signal)) { return }
+        // Of signals of one number the first that waits is delivered.
+        if process.pointee.pendingSignals & bit(signal) == 0 {
+            self.information(process)?[Int(signal) - 1] = information
+        }
         process.pointee.pendingSignals |= bit(signal)
         // The current process may be blocked too: the idle wait runs on the stack of whoever blocked last.
         if process.pointee.state == .blocked {
@@ -96,11 +108,13 @@ enum Signals {
     }
 
     /// A fault of the current process: its handler runs if it has one, else it ends.
-    static func raiseFault(_ signal: Int32, _ frame: UnsafeMutablePointer<TrapFrame>, address: UInt64) {
+    static func raiseFault(
+        _ signal: Int32, _ frame: UnsafeMutablePointer<TrapFrame>, address: UInt64, _ information: SignalInformation
+    ) {
         let process = Scheduler.currentProcess
         let action = action(process, signal)
         if action.handler <= SignalAction.ignoreHandler || process.pointee.blockedSignals & bit(signal) != 0
-            || !SignalFrame.push(process, signal, action, frame, faultAddress: address)
+            || !SignalFrame.push(process, signal, action, frame, information, isFault: true)
         {
             logFault(process, signal, frame, address)
             endCurrentProcess(status: signal)
@@ -149,7 +163,8 @@ enum Signals {
                     frame.pointee.rax = UInt64(bitPattern: Int64(-EINTR))
                 }
             }
-            if !SignalFrame.push(process, signal, action, frame, faultAddress: 0) {
+            let information = information(process)?[Int(signal) - 1] ?? .fromKernel
+            if !SignalFrame.push(process, signal, action, frame, information, isFault: false) {
                 endCurrentProcess(status: SIGSEGV)
             }
         }
@@ -176,9 +191,9 @@ enum Signals {
             if process.pointee.alarmTime == 0 { continue }
             if process.pointee.alarmTime <= now {
                 let interval = process.pointee.alarmInterval
-                // Never so soon again that the process gets no further for signals.
-                process.pointee.alarmTime = interval == 0 ? 0 : now &+ (interval < 100_000 ? 100_000 : interval)
-                send(SIGALRM, to: process)
+                // Never so soon again that the process gets no further for signals, where ring 0 is emulated too.
+                process.pointee.alarmTime = interval == 0 ? 0 : now &+ (interval < 10_000_000 ? 10_000_000 : interval)
+                send(SIGALRM, to: process, .fromKernel)
                 if interval == 0 { continue }
             }
             if process.pointee.alarmTime < next { next = process.pointee.alarmTime }

@@ -274,26 +274,75 @@ func systemCallPoll(_ list: UInt64, _ count: UInt32, _ milliseconds: Int32) -> I
 }
 
 @c(systemCallPpoll)
-func systemCallPpoll(_ list: UInt64, _ count: UInt32, _ timeout: UInt64) -> Int {
-    if timeout == 0 { return poll(list, UInt64(count), nil) }
+func systemCallPpoll(_ list: UInt64, _ count: UInt32, _ timeout: UInt64, _ mask: UInt64, _ maskBytes: UInt64) -> Int {
     var time = TimeValue()
-    if !UserMemory.load(&time, from: timeout) { return -EFAULT }
+    if timeout != 0 && !UserMemory.load(&time, from: timeout) { return -EFAULT }
     guard let nanoseconds = time.nanoseconds(unit: 1) else { return -EINVAL }
-    return poll(list, UInt64(count), nanoseconds)
+    let begin = clock.monotonicNanoseconds
+    let result = withSignalMask(mask, maskBytes) { poll(list, UInt64(count), timeout == 0 ? nil : nanoseconds) }
+    if timeout != 0 { storeRest(of: nanoseconds, since: begin, at: timeout, unit: 1) }
+    return result
 }
 
-/// Sets of up to 64 descriptors, which is all there can be.
+/// Calls `body` with the set of blocked signals at `mask`, if it is not 0, in place of the process's own.
+private func withSignalMask(_ mask: UInt64, _ maskBytes: UInt64, _ body: () -> Int) -> Int {
+    if mask == 0 { return body() }
+    if maskBytes != 8 { return -EINVAL }
+    guard let set = UserMemory.load64(mask) else { return -EFAULT }
+    let process = Scheduler.currentProcess
+    let own = process.pointee.blockedSignals
+    Signals.setBlocked(process, set)
+    let result = body()
+    if result == -EINTR {
+        // The handler runs with the other set; the frame, or who delivers, gives the own one back.
+        process.pointee.savedBlockedSignals = own
+        process.pointee.restoresBlockedSignals = true
+    } else {
+        Signals.setBlocked(process, own)
+    }
+    return result
+}
+
+/// What Linux leaves in the timeout of select, pselect6 and ppoll: the time that was left. Not being able to is no error.
+private func storeRest(of span: UInt64, since begin: UInt64, at address: UInt64, unit: UInt64) {
+    let elapsed = clock.monotonicNanoseconds &- begin
+    let rest = TimeValue(nanoseconds: span > elapsed ? span &- elapsed : 0, unit: unit)
+    _ = UserMemory.store(rest, at: address)
+}
+
 @c(systemCallSelect)
 func systemCallSelect(_ count: Int32, _ readers: UInt64, _ writers: UInt64, _ errors: UInt64, _ timeout: UInt64) -> Int
 {
-    if count < 0 { return -EINVAL }
-    var wait: UInt64?
-    if timeout != 0 {
-        var time = TimeValue()
-        if !UserMemory.load(&time, from: timeout) { return -EFAULT }
-        guard let nanoseconds = time.nanoseconds(unit: 1000) else { return -EINVAL }
-        wait = nanoseconds
+    var time = TimeValue()
+    if timeout != 0 && !UserMemory.load(&time, from: timeout) { return -EFAULT }
+    guard let nanoseconds = time.nanoseconds(unit: 1000) else { return -EINVAL }
+    let begin = clock.monotonicNanoseconds
+    let result = select(count, readers, writers, errors, timeout == 0 ? nil : nanoseconds)
+    if timeout != 0 { storeRest(of: nanoseconds, since: begin, at: timeout, unit: 1000) }
+    return result
+}
+
+/// `mask` points to a signal set and its length.
+@c(systemCallPselect6)
+func systemCallPselect6(
+    _ count: Int32, _ readers: UInt64, _ writers: UInt64, _ errors: UInt64, _ timeout: UInt64, _ mask: UInt64
+) -> Int {
+    var time = TimeValue()
+    var signals = (UInt64(0), UInt64(0))
+    if timeout != 0 && !UserMemory.load(&time, from: timeout) { return -EFAULT }
+    if mask != 0 && !UserMemory.load(&signals, from: mask) { return -EFAULT }
+    guard let nanoseconds = time.nanoseconds(unit: 1) else { return -EINVAL }
+    let begin = clock.monotonicNanoseconds
+    let result = withSignalMask(signals.0, signals.1) {
+        select(count, readers, writers, errors, timeout == 0 ? nil : nanoseconds)
     }
+    if timeout != 0 { storeRest(of: nanoseconds, since: begin, at: timeout, unit: 1) }
+    return result
+}
+
+/// Sets of up to 64 descriptors, which is all there can be.
+private func select(_ count: Int32, _ readers: UInt64, _ writers: UInt64, _ errors: UInt64, _ wait: UInt64?) -> Int {
+    if count < 0 { return -EINVAL }
     let mask: UInt64 = count >= 64 ? .max : (1 << UInt64(count)) &- 1
     var readSet: UInt64 = 0
     var writeSet: UInt64 = 0

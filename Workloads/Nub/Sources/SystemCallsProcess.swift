@@ -122,6 +122,10 @@ func systemCallWait4(_ identifier: Int32, _ status: UInt64, _ options: UInt32, _
 
 @c(systemCallKill)
 func systemCallKill(_ identifier: Int32, _ signal: Int32) -> Int {
+    kill(identifier, signal, .sent(by: Scheduler.currentProcess))
+}
+
+private func kill(_ identifier: Int32, _ signal: Int32, _ information: SignalInformation) -> Int {
     if signal < 0 || signal > 64 { return -EINVAL }
     var found = false
     var candidate = Scheduler.firstOfAll
@@ -139,7 +143,7 @@ func systemCallKill(_ identifier: Int32, _ signal: Int32) -> Int {
         }
         if matches {
             found = true
-            if signal != 0 { Signals.send(signal, to: process) }
+            if signal != 0 { Signals.send(signal, to: process, information) }
         }
     }
     return found ? 0 : -ESRCH
@@ -147,13 +151,14 @@ func systemCallKill(_ identifier: Int32, _ signal: Int32) -> Int {
 
 @c(systemCallTkill)
 func systemCallTkill(_ identifier: Int32, _ signal: Int32) -> Int {
-    identifier <= 0 ? -EINVAL : systemCallKill(identifier, signal)
+    if identifier <= 0 { return -EINVAL }
+    return kill(identifier, signal, .sent(by: Scheduler.currentProcess, toThread: true))
 }
 
 @c(systemCallTgkill)
 func systemCallTgkill(_ group: Int32, _ identifier: Int32, _ signal: Int32) -> Int {
     if group <= 0 || identifier <= 0 { return -EINVAL }
-    return group != identifier ? -ESRCH : systemCallKill(identifier, signal)
+    return group != identifier ? -ESRCH : systemCallTkill(identifier, signal)
 }
 
 @c(systemCallSigaction)

@@ -160,10 +160,15 @@ func systemCallGetrlimit(_ resource: UInt32, _ old: UInt64) -> Int { systemCallP
 @c(systemCallSetrlimit)
 func systemCallSetrlimit(_ resource: UInt32, _ new: UInt64) -> Int { systemCallPrlimit64(0, resource, new, 0) }
 
-/// Usage is not accounted by process: all zero.
+/// Of all usage only the caller's own page faults are accounted; the rest is zero.
 @c(systemCallGetrusage)
 func systemCallGetrusage(_ who: Int32, _ usage: UInt64) -> Int {
-    UserMemory.zero(usage, 144) ? 0 : -EFAULT
+    // RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD.
+    if who < -1 || who > 1 { return -EINVAL }
+    // struct rusage, 144 bytes: ru_minflt is its ninth word.
+    var words = InlineArray<18, UInt64>(repeating: 0)
+    if who >= 0 { words[8] = Scheduler.pageFaultsOfCurrent }
+    return UserMemory.store(words, at: usage) ? 0 : -EFAULT
 }
 
 /// Times in ticks of 10 ms since boot; CPU times by process are not accounted.
