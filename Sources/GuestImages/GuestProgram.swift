@@ -39,6 +39,49 @@ extension GuestImages {
             operation: "round trip",
             options: ["--operations M  round trips a round (default 1000)"]),
         GuestProgram(
+            name: "forkexec",
+            summary: "fork or vfork a child that executes this file again and exits at once; wait for it",
+            operation: "fork, exec, exit and wait",
+            options: ["--operations M  children a round, of each phase: fork, vfork (default 20)"]),
+        GuestProgram(
+            name: "context-switch",
+            summary: "a token through a ring of processes joined by pipes, each with a working set",
+            operation: "hop",
+            options: [
+                "--processes N,N…  rings, each a phase named processes-N; 1 is a pipe without a switch (default 1,2,8,16)",
+                "--bytes B         working set of each process, 0 or more (default 0)",
+                "--operations M    hops a round, rounded up to whole turns of the ring (default 1000)",
+            ]),
+        GuestProgram(
+            name: "mapping",
+            summary: "storms of mmap and munmap, and of mprotect, with and without touching the pages",
+            operation: "mapping made and removed, or protection changed",
+            options: [
+                "--pages P       pages of a mapping, at least 2 (default 16)",
+                "--operations M  operations a round, of each phase: map, map-touch, protect, protect-split (default 500)",
+            ]),
+        GuestProgram(
+            name: "signal",
+            summary: "install a handler; a signal to oneself; a fault that the handler steps over",
+            operation: "signal",
+            options: ["--operations M  signals a round, of each phase: install, raise, fault (default 1000)"]),
+        GuestProgram(
+            name: "page-fault",
+            summary: "first stores to pages: in order, in random order, of huge pages, after a fork",
+            operation: "page of 4 KiB",
+            options: [
+                "--operations M  pages a round, of each phase: sequential, random, huge, copy-on-write (default 2048)"
+            ]),
+        GuestProgram(
+            name: "file-tree",
+            summary: "create, write, read, stat, rename, list and remove files and directories",
+            operation: "file or directory",
+            options: [
+                "--operations M  files a round (default 100), of each phase: create, write, read, stat, rename, list, unlink, mkdir",
+                "--bytes B       size of a file (default 4K)",
+                "--directory D   where to make a directory for them, which is removed at the end (default /tmp)",
+            ]),
+        GuestProgram(
             name: "sleep",
             summary: "timer accuracy: how much longer a sleep lasts than was asked for",
             operation: "sleep, beyond its length",
@@ -64,6 +107,14 @@ extension GuestImages {
             operation: "hop",
             options: [
                 "--bytes B,B…    working sets, each a phase named bytes-B (default 16K,256K,4M,32M)",
+                "--operations M  hops a round (default 200000)",
+            ]),
+        GuestProgram(
+            name: "tlb-reach",
+            summary: "dependent loads, one a page, over growing numbers of pages: the reach of the TLBs",
+            operation: "hop",
+            options: [
+                "--pages N,N…    pages of 4 KiB, each a phase named pages-N (default 16,64,256,1024,4096,16K)",
                 "--operations M  hops a round (default 200000)",
             ]),
         GuestProgram(
@@ -113,11 +164,11 @@ extension GuestImages {
             options: ["--operations M  operations a round (default 16K)"]),
         GuestProgram(
             name: "memory-bandwidth",
-            summary: "STREAM triad, a = b + s*c over large arrays",
-            operation: "element of 24 bytes moved",
+            summary: "STREAM's copy, scale, add and triad over large arrays",
+            operation: "byte moved",
             options: [
                 "--bytes B       size of each of the three arrays (default 8M)",
-                "--passes P      triads a round (default 2)",
+                "--passes P      passes a round, of each phase: copy, scale, add, triad (default 2)",
             ]),
         GuestProgram(
             name: "sqlite",

@@ -16,6 +16,13 @@ struct ProgramRun {
         "page-touch": ["--rounds", "3", "--operations", "64"],
         "forkwait": ["--rounds", "3", "--operations", "5"],
         "pipe-pingpong": ["--rounds", "3", "--operations", "50"],
+        "forkexec": ["--rounds", "3", "--operations", "3"],
+        "context-switch": ["--rounds", "3", "--processes", "1,3", "--bytes", "8K", "--operations", "20"],
+        "mapping": ["--rounds", "3", "--operations", "30"],
+        "signal": ["--rounds", "3", "--operations", "50"],
+        "page-fault": ["--rounds", "3", "--operations", "600"],
+        "file-tree": ["--rounds", "3", "--operations", "10"],
+        "tlb-reach": ["--rounds", "3", "--pages", "1,100", "--operations", "5000"],
         "sleep": ["--rounds", "3", "--microseconds", "10,200"],
         "compute": ["--rounds", "3", "--operations", "2000"],
         "matmul": ["--rounds", "3", "--size", "40"],
@@ -44,7 +51,10 @@ struct ProgramRun {
     ]
 
     /// Phases with these arguments, where they are not one.
-    static let phases = ["sleep": 4, "pointer-chase": 2, "sqlite": 3, "zstd": 2, "lz4": 2, "lua": 6, "openssl": 7]
+    static let phases = [
+        "forkexec": 2, "context-switch": 2, "mapping": 4, "signal": 3, "page-fault": 4, "file-tree": 8, "tlb-reach": 2,
+        "sleep": 4, "pointer-chase": 2, "memory-bandwidth": 4, "sqlite": 3, "zstd": 2, "lz4": 2, "lua": 6, "openssl": 7,
+    ]
 
     private static let workloads = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appending(path: "Workloads")

@@ -16,7 +16,7 @@ struct PointerChase: Workload {
     }
 
     /// One node a cache line, so that every hop is a line of its own.
-    private static let wordsPerNode = 8
+    private static let nodeBytes = 64
 
     private let sizes: [UInt64]
     private let hops: UInt64
@@ -41,39 +41,16 @@ struct PointerChase: Workload {
         text.append(sizes[phase])
     }
 
-    /// Links the nodes into one cycle in shuffled order. The node that `hops` steps lead to follows from the order alone.
     mutating func prepare(phase: Int) {
         guard prepared != phase else { return }
         prepared = phase
-        let nodes = Int(sizes[phase]) / (Self.wordsPerNode * 8)
-        let order = UnsafeMutablePointer<UInt32>.allocate(capacity: nodes)
-        defer { order.deallocate() }
-        for index in 0..<nodes { order[index] = UInt32(truncatingIfNeeded: index) }
-        var random = Random(seed: sizes[phase])
-        // Node 0 stays first; the rest by Fisher and Yates.
-        var index = nodes - 1
-        while index > 1 {
-            let other = 1 + Int(random.next(below: UInt64(index)))
-            let node = order[index]
-            order[index] = order[other]
-            order[other] = node
-            index -= 1
-        }
-        let words = memory.words()
-        for position in 0..<nodes {
-            let next = order[position + 1 == nodes ? 0 : position + 1]
-            words[Int(order[position]) * Self.wordsPerNode] = UInt64(next) * UInt64(Self.wordsPerNode * 8)
-        }
-        expected = UInt64(order[Int(hops % UInt64(nodes))]) * UInt64(Self.wordsPerNode * 8)
+        let cycle = ShuffledCycle(Int(sizes[phase]) / Self.nodeBytes, in: memory) { UInt64($0 * Self.nodeBytes) }
+        expected = cycle.offset(after: hops)
+        cycle.release()
     }
 
     mutating func run(phase: Int) -> UInt64 {
-        let base = UnsafeRawPointer(memory.start)
-        var offset: UInt64 = 0
-        for _ in 0..<hops {
-            offset = base.load(fromByteOffset: Int(truncatingIfNeeded: offset), as: UInt64.self)
-        }
-        got = offset
+        got = ShuffledCycle.follow(memory, hops)
         return hops
     }
 

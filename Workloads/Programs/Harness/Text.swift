@@ -48,14 +48,26 @@ struct Text {
     /// Ends the text as C wants it, with a zero byte.
     mutating func terminate() { bytes.append(0) }
 
-    /// `number` with two decimals.
+    /// The text as a C string that is never freed.
+    func makeCString() -> UnsafePointer<CChar> {
+        let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count + 1)
+        for (index, byte) in bytes.enumerated() { copy[index] = CChar(bitPattern: byte) }
+        copy[bytes.count] = 0
+        return UnsafePointer(copy)
+    }
+
+    /// `number` with two decimals, or four below one.
     mutating func append(decimal number: Double) {
         guard number.isFinite, number >= 0, number < 1e15 else { return append("-") }
-        let hundredths = UInt64(number * 100 + 0.5)
-        append(hundredths / 100)
+        let decimals: UInt64 = number < 1 ? 10_000 : 100
+        let scaled = UInt64(number * Double(decimals) + 0.5)
+        append(scaled / decimals)
         append(".")
-        if hundredths % 100 < 10 { append("0") }
-        append(hundredths % 100)
+        var power = decimals / 10
+        while power > 0 {
+            bytes.append(UInt8(truncatingIfNeeded: scaled / power % 10) + UInt8(ascii: "0"))
+            power /= 10
+        }
     }
 
     /// Writes everything to `descriptor` in pieces of at most 4 KiB that end at line ends, and empties the text.

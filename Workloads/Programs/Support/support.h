@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,6 +59,51 @@ static inline int64_t vb_syscall4(int64_t number, int64_t a, int64_t b, int64_t 
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
                      : "rcx", "r11", "memory");
     return result;
+}
+
+static inline int64_t vb_syscall6(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f) {
+    int64_t result;
+    register int64_t r10 __asm__("r10") = d;
+    register int64_t r8 __asm__("r8") = e;
+    register int64_t r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+// fork or vfork by `number`; the child executes `path`, and exits with 127 if it cannot. The parent gets the child's
+// identifier or -errno. One piece of assembly: a vfork child runs on its parent's stack and must leave it as it is.
+static inline int64_t vb_fork_exec(int64_t number, const char *path, const char *const *arguments,
+                                   const char *const *environment) {
+    int64_t result;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "mov %[execve], %%eax\n\t"
+                     "syscall\n\t"
+                     "mov $127, %%edi\n\t"
+                     "mov %[exit], %%eax\n\t"
+                     "syscall\n\t"
+                     "ud2\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"(number), "D"(path), "S"(arguments), "d"(environment), [execve] "i"(SYS_execve),
+                       [exit] "i"(SYS_exit_group)
+                     : "rcx", "r11", "cc", "memory");
+    return result;
+}
+
+// A load that may fault; two bytes long (8A 07), so that a handler can step over it.
+static inline void vb_faulting_load(const void *address) {
+    __asm__ volatile(".byte 0x8A, 0x07" : : "D"(address) : "rax", "memory");
+}
+
+// Page faults of this process that needed no disk, as the kernel counts them.
+static inline uint64_t vb_minor_faults(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_minflt : 0;
 }
 
 // One CPUID leaf; registers as in the manual.
