@@ -42,6 +42,8 @@ struct PointerChase: Workload {
     }
 
     mutating func prepare(phase: Int) {
+        // Nowhere: a whole number of turns of the cycle ends at offset 0, as no hop at all would.
+        got = .max
         guard prepared != phase else { return }
         prepared = phase
         let cycle = ShuffledCycle(Int(sizes[phase]) / Self.nodeBytes, in: memory) { UInt64($0 * Self.nodeBytes) }

@@ -19,6 +19,11 @@ struct Signal: Workload {
     init(_ arguments: inout Arguments) {
         signals = arguments.number("--operations", default: 1000, in: 1...100_000_000)
         process = vb_syscall0(Int64(SYS_getpid))
+        // Whoever started this program may have left signals blocked.
+        var none: UInt64 = 0
+        _ = withUnsafeMutablePointer(to: &none) {
+            vb_syscall4(Int64(SYS_rt_sigprocmask), Int64(SIG_SETMASK), Int64(Int(bitPattern: $0)), 0, 8)
+        }
         let page = mmap(nil, Memory.pageBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let page, Int(bitPattern: page) != -1 else { systemError("mmap", Int64(vb_errno())) }
         forbidden = page

@@ -41,6 +41,8 @@ struct TLBReach: Workload {
 
     /// A different cache line from page to page: a page costs one line, spread over all sets of the caches.
     mutating func prepare(phase: Int) {
+        // Nowhere: a whole number of turns of the cycle ends at offset 0, as no hop at all would.
+        got = .max
         guard prepared != phase else { return }
         prepared = phase
         let cycle = ShuffledCycle(Int(sizes[phase]), in: memory) { page in
