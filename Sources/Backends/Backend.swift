@@ -7,7 +7,7 @@ public protocol Backend: Sendable {
     /// Short name used in suites, on the command line and in reports.
     static var name: BackendName { get }
 
-    /// Whether this host can run it now, and why not. Cheap; changes nothing.
+    /// Whether this host can run it now, and why not. Takes less than a second; changes nothing.
     static func availability() -> Availability
 
     /// Why these options cannot be used with it, or nil. Needs neither the host's abilities nor a program.
@@ -23,6 +23,8 @@ public enum BackendName: String, Codable, Sendable, CaseIterable {
     case software
     /// QEMU's emulator.
     case qemuTCG = "qemu-tcg"
+    /// KVM by QEMU.
+    case qemuKVM = "qemu-kvm"
 }
 
 public enum Availability: Sendable, Equatable {

@@ -2,6 +2,7 @@
 public enum BackendRegistry {
     public static let all: [any Backend.Type] = [
         NativeBackend.self, KVMBackend.self, SoftwareBackend.self, QEMUTCGBackend.self,
+        QEMUKVMBackend.self,
     ]
 
     /// The backend of that name, or nil when this build lacks it.

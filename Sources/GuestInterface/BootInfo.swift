@@ -10,6 +10,8 @@ public struct BootInfo: BitwiseCopyable {
     /// "VBENCHBI" read as a little-endian 64-bit number.
     public static let magicValue: UInt64 = 0x4942_4843_4E45_4256
     public static let currentVersion: UInt32 = 1
+    /// Tells a kernel booted by PVH its `tscHertz`: a word of the command line, this and a decimal number.
+    public static let tscHertzOption: StaticString = "nub.tsc-hertz="
 
     public var magic: UInt64 = BootInfo.magicValue
     public var version: UInt32 = BootInfo.currentVersion
@@ -49,12 +51,15 @@ public struct BootInfo: BitwiseCopyable {
 
 /// What a kernel must avoid on this VMM (bits of `BootInfo.quirks`).
 ///
-/// Kernels booted by other protocols find them in EAX of CPUID leaf `cpuidLeaf`, where EBX, ECX and EDX are the signature.
+/// Kernels booted by other protocols find them in EAX of CPUID leaf `cpuidLeaf`, where EBX, ECX and EDX are the signature. On a machine
+/// whose CPUID is not vbench's (QEMU) they are a word of the kernel's command line, `commandLineOption` and a decimal number.
 public enum BootQuirks {
     /// In the range left to hypervisors (Intel SDM vol. 2, CPUID); KVM's own leaves are below.
     public static let cpuidLeaf: UInt32 = 0x4000_0100
     /// "VBenchQuirks"
     public static let cpuidSignature: (ebx: UInt32, ecx: UInt32, edx: UInt32) = (0x6E65_4256, 0x7551_6863, 0x736B_7269)
+
+    public static let commandLineOption: StaticString = "nub.quirks="
 
     /// `sysret` does not work: return to ring 3 by `iretq`.
     public static let noSysret: UInt64 = 1 << 0
@@ -68,6 +73,9 @@ public enum BootQuirks {
     /// a supervisor page its fetch faults: a #PF with RIP = CR2 = LSTAR, CS of ring 3, RSP the user's, RCX and R11 as
     /// SYSCALL leaves them. The kernel takes that fault as the system call (and trusts neither RCX nor R11).
     public static let syscallKeepsRing3: UInt64 = 1 << 4
+    /// CR4.OSXSAVE stays clear. For KVM without hardware assistance under a VMM that presets no XCR0: as long as the guest has not set
+    /// that bit, ring 3 runs with the host's XCR0 and may XSAVE; once it has, with the guest's, which allows x87 only.
+    public static let keepOSXSaveClear: UInt64 = 1 << 5
 }
 
 /// Where the VMM puts things in guest-physical memory. Kernels may use everything else that is RAM.

@@ -19,7 +19,7 @@ public struct BackendSurvey: Sendable {
             case .available(let detail):
                 return BackendRecord(
                     name: name, available: true, detail: detail,
-                    facts: backend.name == .kvm ? Self.kvmFacts : [:])
+                    facts: [.kvm, .qemuKVM].contains(backend.name) ? Self.kvmFacts : [:])
             case .unavailable(let reason, let remedy):
                 return BackendRecord(name: name, available: false, reason: reason, remedy: remedy)
             }

@@ -1,7 +1,7 @@
 /// The names that a suite may refer to.
 public struct Vocabulary: Sendable {
     /// Backends of this version.
-    public static let backends = ["native", "kvm", "software", "qemu-tcg"]
+    public static let backends = ["native", "kvm", "software", "qemu-tcg", "qemu-kvm"]
     /// Those of a suite that names none.
     public static let defaultBackends = ["native", "kvm", "software"]
 

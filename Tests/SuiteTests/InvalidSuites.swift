@@ -175,7 +175,10 @@ extension SuiteExample {
             ], schemaSees: false),
         SuiteExample(
             "no backends", #"{"name": "s", "backends": [], "workloads": [{"name": "compute"}]}"#,
-            ["1:27: $.backends: the list is empty; leave the key out, or name some: native, kvm, software, qemu-tcg"]),
+            [
+                "1:27: $.backends: the list is empty; leave the key out, or name some: native, kvm, software, "
+                    + "qemu-tcg, qemu-kvm"
+            ]),
         .workload(
             "variants",
             "\"variants\": [{\"name\": \"a\"}, {\"name\": \"a\", \"options\": {\"x\": []}}, {\"options\": {}}]",

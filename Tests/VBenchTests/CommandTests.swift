@@ -44,6 +44,37 @@ struct CommandTests {
         #expect((try JSONSerialization.jsonObject(with: Data(json.output.utf8))) is [String: Any])
     }
 
+    @Test("list tells why QEMU cannot be used: the command is missing, it fails, or KVM gives its guest up")
+    func qemuFailures() throws {
+        let missing = try qemuReason()
+        #expect(missing.contains("qemu-system-x86_64 is not in PATH"), "\(missing)")
+        guard access("/dev/kvm", R_OK | W_OK) == 0 else { try Test.cancel("there is no usable /dev/kvm here") }
+        let failing = try qemuReason(qemu: "echo 'failed to set MSR 0x10a' >&2; exit 1")
+        #expect(failing.contains("QEMU ended with code 1: failed to set MSR 0x10a"), "\(failing)")
+        // It stays, as QEMU does: the reason is its message, not the time limit.
+        let stopped = try qemuReason(qemu: "echo 'KVM internal error. Suberror: 1' >&2; exec sleep 60")
+        #expect(stopped.contains("QEMU stopped the guest: KVM internal error. Suberror: 1"), "\(stopped)")
+    }
+
+    /// Why qemu-kvm is unavailable, with this script as the only program in PATH.
+    private func qemuReason(qemu script: String? = nil) throws -> String {
+        if let script {
+            let path = try scratch.write("qemu-system-x86_64", "#!/bin/sh\n\(script)\n")
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        }
+        let outcome = try VBenchProcess.run(["list", "--json"], environment: ["PATH": scratch.path])
+        let listing = try JSONDecoder().decode(Listing.self, from: Data(outcome.output.utf8))
+        return try #require(listing.backends.first { $0.name == "qemu-kvm" }?.reason)
+    }
+
+    private struct Listing: Decodable {
+        struct Backend: Decodable {
+            var name: String
+            var reason: String?
+        }
+        var backends: [Backend]
+    }
+
     @Test(
         "Help has examples, and the inner command stays hidden",
         arguments: ["run", "exec", "boot", "compare", "exits", "explain", "validate", "list"])

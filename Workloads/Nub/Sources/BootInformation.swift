@@ -57,6 +57,27 @@ struct BootInformation {
             && memcmp(kernel_command_line_buffer(), word.utf8Start, UInt(word.utf8CodeUnitCount)) == 0
     }
 
+    /// The decimal number that ends the first word beginning with `option`; 0 where there is no such word.
+    private func commandLineNumber(after option: StaticString) -> UInt64 {
+        let line = kernel_command_line_buffer().unsafelyUnwrapped
+        let length = option.utf8CodeUnitCount
+        var word = 0
+        while word + length <= commandLineBytes {
+            if memcmp(line + word, option.utf8Start, UInt(length)) == 0 {
+                var value: UInt64 = 0
+                var at = word + length
+                while at < commandLineBytes, line[at] >= 48, line[at] <= 57 {
+                    value = value &* 10 &+ UInt64(line[at] &- 48)
+                    at += 1
+                }
+                return value
+            }
+            while word < commandLineBytes, line[word] != 32 { word += 1 }
+            word += 1
+        }
+        return 0
+    }
+
     // MARK: PVH (xen/include/public/arch-x86/hvm/start_info.h)
 
     mutating func read(startInfo address: PhysicalAddress) -> Bool {
@@ -91,8 +112,9 @@ struct BootInformation {
                 if start == BootLayout.highMemory { highMemoryEnd = end }
             }
         }
-        quirks = BootInformation.quirksFromCPUID()
-        tscHertz = Clock.measureTSC()
+        quirks = BootInformation.quirksFromCPUID() | commandLineNumber(after: BootQuirks.commandLineOption)
+        let hertz = commandLineNumber(after: BootInfo.tscHertzOption)
+        tscHertz = hertz != 0 ? hertz : Clock.measureTSC()
         apicTimerHertz = 1_000_000_000
         bootTSC = cpu_rdtsc()
         randomSeed0 = 1

@@ -25,7 +25,7 @@ struct FPUState {
     mutating func start(quirks: UInt64) {
         guard processor.hasXSave else { return }
         // A host that presets XCR0 may still show this bit as off; writing it again is harmless, and CPUID follows it.
-        cpu_write_cr4(cpu_read_cr4() | Processor.cr4OSXSave)
+        if quirks & BootQuirks.keepOSXSaveClear == 0 { cpu_write_cr4(cpu_read_cr4() | Processor.cr4OSXSave) }
         if quirks & BootQuirks.noXSetBV == 0 {
             mask = UInt64(cpu_cpuid(0xD, 0).eax) & FPUState.components
             if mask & 0xE0 != 0xE0 || mask & 4 == 0 { mask &= 7 }
