@@ -23,6 +23,8 @@ public struct ProgramRecords: Sendable {
     public private(set) var samples: [Sample] = []
     /// Figures that the program recorded, by name.
     public private(set) var values: [String: Double] = [:]
+    /// Figures that the program could not take here, by name, with its reason.
+    public private(set) var unavailable: [String: String] = [:]
     /// Nil when the program said nothing of its result (a program not written for vbench).
     public private(set) var check: Check?
     /// Why the records cannot be trusted, or nil.
@@ -56,6 +58,7 @@ public struct ProgramRecords: Sendable {
         if !line.isEmpty, problem == nil { fail("the last line has no end") }
         result.samples = samples
         for (name, value) in values { result.counters["program." + name] = value }
+        for (name, reason) in unavailable { result.countersUnavailable["program." + name] = reason }
         guard case .exited(let code) = result.status else { return }
         if let problem {
             result.status = .failed(TrialFailure(kind: .wrongResult, message: "unreadable program records: \(problem)"))
@@ -86,6 +89,7 @@ public struct ProgramRecords: Sendable {
         case "round": parseRound(words.dropFirst(), text)
         case "value": parseValue(words.dropFirst(), text)
         case "check": parseCheck(words.dropFirst(), text)
+        case "unavailable": parseUnavailable(text)
         default: fail("unknown record \(Self.quoted(text))")
         }
     }
@@ -107,6 +111,18 @@ public struct ProgramRecords: Sendable {
         else { return fail("malformed value \(Self.quoted(text))") }
         guard values.count < Self.maximumValues else { return fail("more than \(Self.maximumValues) values") }
         values[fields[0]] = number
+    }
+
+    /// `unavailable name=NAME reason=TEXT`, the text to the end of the line.
+    private mutating func parseUnavailable(_ text: String) {
+        let words = text.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+        guard let fields = Self.fields(words.dropFirst(), ["name", "reason"]), Self.isName(fields[0]),
+            !fields[1].isEmpty, fields[1].utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F })
+        else { return fail("malformed unavailable \(Self.quoted(text))") }
+        guard unavailable.count < Self.maximumValues else {
+            return fail("more than \(Self.maximumValues) unavailable figures")
+        }
+        unavailable[fields[0]] = fields[1]
     }
 
     private mutating func parseCheck(_ words: ArraySlice<Substring>, _ text: String) {

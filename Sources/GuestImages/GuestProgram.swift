@@ -7,12 +7,16 @@ public struct GuestProgram: Sendable, Equatable {
     public var operation: String
     /// Help on its own options, a line each; `commonOptions` come on top.
     public var options: [String]
+    /// Timed rounds of each phase where `--rounds` does not say otherwise.
+    public var defaultRounds = 10
 
-    /// Help on the options of every program.
-    public static let commonOptions = [
-        "--rounds N      timed rounds (default 10)",
-        "--forever       work until killed, record nothing",
-    ]
+    /// Help on the options that every program has.
+    public var commonOptions: [String] {
+        [
+            "--rounds N      timed rounds (default \(defaultRounds))",
+            "--forever       work until killed, record nothing",
+        ]
+    }
 }
 
 extension GuestImages {
@@ -159,9 +163,13 @@ extension GuestImages {
             options: ["--limit N       primes up to here (default 20000)"]),
         GuestProgram(
             name: "nanobench",
-            summary: "single operations of a kernel: call and return, port read; natively what ring 3 can do",
+            summary: "single operations of a kernel, in ring 0 of a guest; natively what ring 3 can do",
             operation: "operation",
-            options: ["--operations M  operations a round (default 16K)"]),
+            options: [
+                "--operations M  operations a round, a multiple of 16 (default: for some 100 us)",
+                "--only NAME,... these phases only (see Workloads/README.md)",
+            ],
+            defaultRounds: 100),
         GuestProgram(
             name: "memory-bandwidth",
             summary: "STREAM's copy, scale, add and triad over large arrays",

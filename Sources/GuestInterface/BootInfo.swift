@@ -43,7 +43,8 @@ public struct BootInfo: BitwiseCopyable {
     public var quirks: UInt64 = 0
     /// Guest physical memory below this address is taken by boot structures until the kernel has read them.
     public var bootAreaEnd: UInt64 = BootLayout.bootAreaEnd
-    public var reserved0: UInt64 = 0
+    /// Guest-physical address of the test device (`BootLayout.testDevice`); 0: there is none.
+    public var testDeviceAddress: UInt64 = 0
     public var reserved1: UInt64 = 0
 
     public init() {}
@@ -76,6 +77,8 @@ public enum BootQuirks {
     /// CR4.OSXSAVE stays clear. For KVM without hardware assistance under a VMM that presets no XCR0: as long as the guest has not set
     /// that bit, ring 3 runs with the host's XCR0 and may XSAVE; once it has, with the guest's, which allows x87 only.
     public static let keepOSXSaveClear: UInt64 = 1 << 5
+    /// VMCALL and VMMCALL do not complete.
+    public static let noHypercall: UInt64 = 1 << 6
 }
 
 /// Where the VMM puts things in guest-physical memory. Kernels may use everything else that is RAM.
@@ -95,4 +98,7 @@ public enum BootLayout {
     /// RAM above this many bytes continues at 4 GiB.
     public static let lowMemoryLimit: UInt64 = 3 << 30
     public static let highMemory: UInt64 = 4 << 30
+    /// One page of device memory whose first four bytes read as what was last written there, for measuring what an access costs that
+    /// goes to the VMM. In the device hole, away from what PCs have there.
+    public static let testDevice: UInt64 = 0xFEDE_0000
 }

@@ -9,6 +9,8 @@ public enum Port {
     public static let doorbell: UInt16 = 0x560
     /// The port the paper's `in` nanobenchmark reads (POST code port, no device behind it: reads as 0xFF).
     public static let postCode: UInt16 = 0x80
+    /// Writes have no effect: a way into the VMM and back, to measure what it costs.
+    public static let worldSwitch: UInt16 = 0x564
 }
 
 /// Values a guest writes to `Port.doorbell`.

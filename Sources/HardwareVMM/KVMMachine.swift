@@ -27,6 +27,7 @@ public final class KVMMachine {
     /// Clock and keyboard controller; interrupt controllers and timer are KVM's.
     private let platform: PlatformDevices?
     private var serialLine = false
+    private var testDevice = TestDevice()
     private let statistics: KVMStatistics
     private let ledger = ExitLedger(rawReasons: KVMExit.ledgerNames)
     private let exitSites: ExitSites?
@@ -149,6 +150,7 @@ public final class KVMMachine {
             result.countersUnavailable["kvm.userspaceCycles"] = MachineConfiguration.ledgerIsOff
         }
         result.counters["machine.deliveryCycles"] = Double(bus.deliveryCycles)
+        result.counters["machine.doorbells"] = Double(bus.doorbells)
         result.counters["machine.unknownPortAccesses"] = Double(bus.unknownAccesses)
         result.counters["machine.mailboxErrors"] = Double(bus.mailboxErrors)
         result.counters["machine.droppedRecords"] = Double(bus.droppedRecords)
@@ -272,6 +274,9 @@ public final class KVMMachine {
     ) -> (ExitReason, MachineEnd?) {
         switch Int32(bitPattern: run.pointee.exit_reason) {
         case KVM_EXIT_IO: return (.portIO, portIO(run, bus, at: tsc))
+        case KVM_EXIT_MMIO where TestDevice.contains(GuestPhysicalAddress(run.pointee.mmio.phys_addr)):
+            accessTestDevice(run, at: tsc)
+            return (.mmio, nil)
         case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN:
             recordPlain(run, at: tsc)
             return (.externalInterrupt, nil)
@@ -316,6 +321,23 @@ public final class KVMMachine {
         }
         if platform != nil { setSerialLine(bus.serialInterrupt()) }
         return nil
+    }
+
+    /// KVM puts the value into the guest's register at the next entry (api.rst, KVM_EXIT_MMIO).
+    @inline(__always)
+    private func accessTestDevice(_ run: UnsafeMutablePointer<kvm_run>, at tsc: UInt64) {
+        let address = GuestPhysicalAddress(run.pointee.mmio.phys_addr)
+        let size = Int(min(run.pointee.mmio.len, 8))
+        let isWrite = run.pointee.mmio.is_write != 0
+        let value = withUnsafeMutableBytes(of: &run.pointee.mmio.data) { data in
+            if !isWrite { data.storeBytes(of: testDevice.read(address, size: size), as: UInt64.self) }
+            return data.loadUnaligned(as: UInt64.self)
+        }
+        if isWrite { testDevice.write(address, size: size, value: value) }
+        ring.record(
+            .init(
+                reason: UInt32(KVM_EXIT_MMIO), address: address.rawValue, data: value, isWrite: isWrite,
+                size: UInt8(size), tsc: tsc))
     }
 
     /// The serial port's interrupt line at KVM's controllers.

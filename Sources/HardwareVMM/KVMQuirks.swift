@@ -8,7 +8,7 @@ extension KVMFlavour {
         case .intel, .amd: 0
         case .pvm, .unknown:
             BootQuirks.noSysret | BootQuirks.noKernelXSave | BootQuirks.noXSetBV | BootQuirks.basicKernelISA
-                | BootQuirks.syscallKeepsRing3
+                | BootQuirks.syscallKeepsRing3 | BootQuirks.noHypercall
         }
     }
 

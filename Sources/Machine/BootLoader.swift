@@ -59,6 +59,7 @@ public enum BootLoader {
         info.randomSeed0 = generator.next()
         info.randomSeed1 = generator.next()
         info.quirks = quirks
+        info.testDeviceAddress = BootLayout.testDevice
         try memory.write(info, at: GuestPhysicalAddress(BootLayout.bootInfo))
         try writePageTables(to: memory)
         let gdtLimit = try writeGDT(to: memory)

@@ -25,6 +25,8 @@ public final class PortBus {
 
     /// Accesses to ports with nothing behind them.
     public private(set) var unknownAccesses: UInt64 = 0
+    /// Writes to the doorbell.
+    public private(set) var doorbells: UInt64 = 0
     /// Times the guest broke the mailbox protocol, and how it first did.
     public private(set) var mailboxErrors: UInt64 = 0
     public private(set) var firstMailboxError: MachineError?
@@ -58,7 +60,10 @@ public final class PortBus {
     public func write(_ port: UInt16, size: Int, value: UInt32) -> PortAction {
         switch port {
         case Port.doorbell:
+            doorbells &+= 1
             ring(value)
+            return .continue
+        case Port.worldSwitch:
             return .continue
         case Port.debugExit:
             finish()

@@ -1,13 +1,14 @@
 import Host
 import Machine
 
-/// Device memory: the local APIC's registers in xAPIC mode and the I/O APIC's.
+/// Device memory: the local APIC's registers in xAPIC mode, the I/O APIC's, and the test device's.
 extension SoftwareMachine {
     /// Whether there is a device at this guest-physical address now.
     func isDevice(_ physical: UInt64) -> Bool {
         if physical >= LocalAPIC.address && physical < LocalAPIC.address + LocalAPIC.bytes {
             return !cpu.apic.isInX2APICMode
         }
+        if TestDevice.contains(GuestPhysicalAddress(physical)) { return true }
         return cpu.platform != nil && PlatformDevices.isIOAPIC(physical)
     }
 
@@ -15,6 +16,9 @@ extension SoftwareMachine {
     /// what lies between registers reads as zero.
     func readDevice(_ physical: UInt64, size: Int) -> UInt64? {
         guard isDevice(physical) else { return nil }
+        if TestDevice.contains(GuestPhysicalAddress(physical)) {
+            return testDevice.read(GuestPhysicalAddress(physical), size: size)
+        }
         let part = physical & 3
         guard Int(part) + size <= 4 else { return size == 8 ? 0 : nil }
         let offset = physical & 0xFFC
@@ -30,6 +34,10 @@ extension SoftwareMachine {
     /// False where there is no device. Only aligned 32-bit writes reach a register (Intel SDM vol. 3, 11.4.1).
     func writeDevice(_ physical: UInt64, size: Int, value: UInt64) -> Bool {
         guard isDevice(physical) else { return false }
+        if TestDevice.contains(GuestPhysicalAddress(physical)) {
+            testDevice.write(GuestPhysicalAddress(physical), size: size, value: value)
+            return true
+        }
         guard size == 4, physical & 3 == 0 else { return true }
         let word = UInt32(truncatingIfNeeded: value)
         let offset = physical & 0xFFF

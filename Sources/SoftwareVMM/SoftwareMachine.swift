@@ -44,6 +44,7 @@ public final class SoftwareMachine {
     /// With a tracer: where the last exit came from, and whether the guest was entered for one instruction.
     var exitOrigin: (rip: UInt64, ring: UInt8) = (0, 0)
     var enteredStep = false
+    var testDevice = TestDevice()
     /// Valid while `run` runs.
     private(set) var ports: PortBus! = nil
 
@@ -432,6 +433,7 @@ public final class SoftwareMachine {
             "software.haltedNanoseconds": Double(haltedTicks) * 1e9 / Double(tscHertz),
             "software.cpuidFaulting": cpuidFaults ? 1 : 0,
         ]
+        if let ports { outcome.counters["machine.doorbells"] = Double(ports.doorbells) }
         if let stress { outcome.counters["software.stressEvents"] = Double(stress.events) }
         if userMode.mode == .adaptive { outcome.decisions = userMode.decisions.map(\.text) }
         if case .debugExit = end { return outcome }

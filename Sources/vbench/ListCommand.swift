@@ -48,7 +48,7 @@ struct ListCommand: ParsableCommand {
             programs: GuestImages.programs.map {
                 .init(
                     name: $0.name, summary: $0.summary, operation: $0.operation,
-                    options: $0.options + GuestProgram.commonOptions)
+                    options: $0.options + $0.commonOptions)
             })
         if json {
             let encoder = JSONEncoder()

@@ -31,6 +31,22 @@ struct ProgramRecordsTests {
         #expect(result.status == .exited(code: 0))
     }
 
+    @Test("figures that could not be taken are kept with the reason")
+    func unavailable() {
+        let result = result("unavailable name=in reason=ring 3 has no ports\ncheck ok\n")
+        #expect(result.countersUnavailable == ["program.in": "ring 3 has no ports"])
+        #expect(result.status == .exited(code: 0))
+    }
+
+    @Test(
+        "an unavailable figure without name or reason is a problem",
+        arguments: [
+            "", " name=in", " name=in reason=", " name= reason=none", " name=in reason=\u{7}", " name=a b reason=c",
+        ])
+    func malformedUnavailable(rest: String) {
+        #expect(records("unavailable\(rest)\n").problem != nil)
+    }
+
     @Test("lines cut anywhere are put together")
     func pieces() {
         let text = "round phase=main cycles=4000 operations=10\ncheck ok\n"

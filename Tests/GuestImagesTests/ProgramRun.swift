@@ -35,7 +35,7 @@ struct ProgramRun {
         "hash": ["--rounds", "3", "--path", "short"],
         "compress": ["--rounds", "3", "--bytes", "16K"],
         "interpreter": ["--rounds", "3", "--limit", "500"],
-        "nanobench": ["--rounds", "3", "--operations", "1600"],
+        "nanobench": ["--rounds", "3", "--operations", "160", "--only", "callret"],
         "memory-bandwidth": ["--rounds", "3", "--bytes", "64K"],
         "spin": ["--rounds", "3", "--operations", "10000"],
         "sqlite": ["--rounds", "3", "--rows", "300", "--operations", "250"],

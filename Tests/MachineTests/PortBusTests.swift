@@ -50,6 +50,14 @@ import Testing
         try postPhase()
         #expect(bus.write(Port.doorbell, size: 4, value: Doorbell.drain) == .continue)
         #expect(observer.records.map(\.detail) == [BootPhase.programStart])
+        #expect(bus.doorbells == 1)
+    }
+
+    @Test func thePortForWorldSwitchesDoesNothing() throws {
+        try postPhase()
+        #expect(bus.write(Port.worldSwitch, size: 4, value: .max) == .continue)
+        #expect(observer.records.isEmpty)
+        #expect(bus.unknownAccesses == 0)
     }
 
     @Test func debugExitEndsTheMachineAfterALastDrain() throws {

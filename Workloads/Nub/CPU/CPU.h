@@ -97,6 +97,14 @@ CPU_INLINE void cpu_invlpg(uint64_t address) { __asm__ volatile("invlpg (%0)" : 
 CPU_INLINE void cpu_xsetbv(uint32_t index, uint64_t value) {
     __asm__ volatile("xsetbv" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
+// Takes the interrupts that wait: one is recognized behind the instruction after STI.
+CPU_INLINE void cpu_take_interrupts(void) { __asm__ volatile("sti\n\tnop\n\tnop\n\tcli" : : : "memory"); }
+CPU_INLINE uint64_t cpu_read_cr8(void) {
+    uint64_t value;
+    __asm__ volatile("mov %%cr8, %0" : "=r"(value));
+    return value;
+}
+CPU_INLINE void cpu_write_cr8(uint64_t value) { __asm__ volatile("mov %0, %%cr8" : : "r"(value) : "memory"); }
 CPU_INLINE void cpu_fxsave(void *area) { __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory"); }
 CPU_INLINE void cpu_fxrstor(const void *area) { __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory"); }
 CPU_INLINE void cpu_xsave(void *area, uint64_t mask) {
@@ -254,3 +262,5 @@ void *memcpy(void *destination, const void *source, unsigned long bytes);
 void *memmove(void *destination, const void *source, unsigned long bytes);
 void *memset(void *destination, int value, unsigned long bytes);
 int memcmp(const void *a, const void *b, unsigned long bytes);
+
+#include "Nanobenchmarks.h"

@@ -12,11 +12,15 @@ struct BootInformation {
     var mailboxBytes: UInt64 = BootLayout.mailboxBytes
     var tscHertz: UInt64 = 0
     var apicTimerHertz: UInt64 = 0
+    /// Whether both frequencies are the machine's own word, not estimates.
+    var knowsClocks = false
     var wallClockNanoseconds: UInt64 = 0
     var bootTSC: UInt64 = 0
     var randomSeed0: UInt64 = 0
     var randomSeed1: UInt64 = 0
     var quirks: UInt64 = 0
+    /// Physical address of the test device, or 0.
+    var testDeviceAddress: UInt64 = 0
     /// How the host at the mailbox is called.
     var doorbell = MailboxDoorbell.none
 
@@ -36,11 +40,13 @@ struct BootInformation {
         mailboxBytes = info.mailboxBytes
         tscHertz = info.tscHertz
         apicTimerHertz = info.apicTimerHertz
+        knowsClocks = true
         wallClockNanoseconds = info.wallClockNanoseconds
         bootTSC = info.bootTSC
         randomSeed0 = info.randomSeed0
         randomSeed1 = info.randomSeed1
         quirks = info.quirks
+        testDeviceAddress = info.testDeviceAddress
         doorbell = .port
         return true
     }

@@ -33,7 +33,20 @@ enum DescriptorTables {
         cpu_wrmsr(0xC000_0084, 0x25_7FD5)
     }
 
-    private static func setGate(_ vector: Int, _ entry: UInt64, ist: UInt64) {
+    /// Both words of a gate of the IDT.
+    typealias Gate = (low: UInt64, high: UInt64)
+
+    /// Puts another gate in the place of `vector` while `body` runs.
+    @inline(__always)
+    static func withGate<Result>(_ vector: Int, _ entry: UInt64, _ body: () -> Result) -> Result {
+        let gate = kernel_idt().assumingMemoryBound(to: Gate.self) + vector
+        let usual = gate.pointee
+        setGate(vector, entry, ist: 0)
+        defer { gate.pointee = usual }
+        return body()
+    }
+
+    static func setGate(_ vector: Int, _ entry: UInt64, ist: UInt64) {
         // Interrupt gate, present; #BP and #OF may be raised by int3 and into in ring 3.
         let type: UInt64 = vector == 3 || vector == 4 ? 0xEE : 0x8E
         let gate = kernel_idt().assumingMemoryBound(to: UInt64.self) + 2 * vector

@@ -1,17 +1,19 @@
 import CPU
 
 /// The local APIC's timer, one-shot (SDM vol. 3A ch. 11): x2APIC registers where the CPU has them, else xAPIC memory
-/// (QEMU's emulator only; vbench's own machines have no device memory).
+/// (QEMU's emulator only).
 enum LocalAPIC {
     private static let timerVector: UInt32 = 32
+    private static let masked: UInt32 = 1 << 16
     private static let spuriousVector: UInt32 = 255
 
     /// xAPIC register page, or 0 in x2APIC mode.
-    nonisolated(unsafe) private static var registers: UInt64 = 0
+    nonisolated(unsafe) private(set) static var registers: UInt64 = 0
+    nonisolated(unsafe) private static var divideConfiguration: UInt32 = 0
     /// Of the timer, divided.
     nonisolated(unsafe) private static var countsPerSecond: UInt64 = 0
 
-    private enum Register {
+    enum Register {
         static let endOfInterrupt: UInt32 = 0x0B
         static let spurious: UInt32 = 0x0F
         static let timer: UInt32 = 0x32
@@ -31,9 +33,14 @@ enum LocalAPIC {
         write(Register.spurious, 1 << 8 | spuriousVector)
         // Divide by 16 unless the counter would then be too coarse.
         let divider: UInt64 = timerHertz >= 16_000_000 ? 16 : 1
-        write(Register.divide, divider == 16 ? 0x3 : 0xB)
-        write(Register.timer, timerVector)
+        divideConfiguration = divider == 16 ? 0x3 : 0xB
         countsPerSecond = timerHertz / divider
+        setUpTimer()
+    }
+
+    private static func setUpTimer() {
+        write(Register.divide, divideConfiguration)
+        write(Register.timer, timerVector)
     }
 
     /// Lets the timer interrupt once, after `span` or up to 10 ns later; spans beyond ten seconds end early.
@@ -44,7 +51,20 @@ enum LocalAPIC {
         write(Register.initialCount, count < UInt64(UInt32.max) ? UInt32(truncatingIfNeeded: count) : .max)
     }
 
-    private static func write(_ register: UInt32, _ value: UInt32) {
+    /// Gives the timer to the caller until `releaseTimer`; an interrupt of it that waits is taken.
+    static func takeTimer() {
+        write(Register.timer, masked | timerVector)
+        cpu_take_interrupts()
+        write(Register.initialCount, 0)
+    }
+
+    /// Gives the timer back to the kernel.
+    static func releaseTimer() {
+        setUpTimer()
+        TimerInterrupts.resume()
+    }
+
+    static func write(_ register: UInt32, _ value: UInt32) {
         if registers == 0 {
             cpu_wrmsr(0x800 + register, UInt64(value))
         } else {

@@ -79,6 +79,17 @@ struct PhysicalMemory {
         return take(frame)
     }
 
+    /// A frame that nothing has touched since the machine was started, or nil.
+    mutating func allocateUntouched() -> Frame? {
+        guard next < nextEnd || nextRange() else { return nil }
+        let frame = Frame(containing: PhysicalAddress(next))
+        next &+= pageBytes
+        return take(frame)
+    }
+
+    /// Frames that `allocateUntouched` can give without going to another range.
+    var untouchedFrames: UInt64 { (nextEnd &- next) >> 12 }
+
     @inline(__always)
     private mutating func take(_ frame: Frame) -> Frame {
         entry(frame).pointee = Entry(references: 1, link: 0)

@@ -54,6 +54,9 @@ enum TimerInterrupts {
         return isTick || isWaitOver
     }
 
+    /// Someone else has had the timer.
+    static func resume() { set(nextTick < earliestWait ? nextTick : earliestWait) }
+
     private static func set(_ time: UInt64) {
         armed = time
         let now = clock.monotonicNanoseconds

@@ -5,6 +5,8 @@ struct Arguments {
     private let values: UnsafePointer<UnsafeMutablePointer<CChar>?>
     private let count: Int
     private var used: [Bool]
+    /// Rounds of each phase, for workloads that have to plan.
+    var rounds: UInt64 = 0
 
     init(count: Int32, values: UnsafePointer<UnsafeMutablePointer<CChar>?>) {
         self.values = values
@@ -45,13 +47,33 @@ struct Arguments {
         }
     }
 
+    /// Names separated by commas, as indices into `choices` in the order given; nil when the option is not there.
+    mutating func choices(_ name: StaticString, _ choices: [StaticString]) -> [Int]? {
+        guard let text = value(name) else { return nil }
+        var result: [Int] = []
+        var word = UnsafePointer(text)
+        while true {
+            var length = 0
+            while word[length] != 0, word[length] != CChar(UInt8(ascii: ",")) { length += 1 }
+            let found = choices.firstIndex { $0.utf8CodeUnitCount == length && strncmp(word, $0.cString, length) == 0 }
+            guard let found else { rejectChoice(name, choices, oneOrMore: true) }
+            if !result.contains(found) { result.append(found) }
+            if word[length] == 0 { return result }
+            word += length + 1
+        }
+    }
+
     /// One of `choices`; the first is the default.
     mutating func choice(_ name: StaticString, _ choices: [StaticString]) -> Int {
         guard let text = value(name) else { return 0 }
         for (index, choice) in choices.enumerated() where strcmp(text, choice.cString) == 0 { return index }
+        rejectChoice(name, choices, oneOrMore: false)
+    }
+
+    private func rejectChoice(_ name: StaticString, _ choices: [StaticString], oneOrMore: Bool) -> Never {
         var message = Text()
         message.append(name)
-        message.append(" takes one of")
+        message.append(oneOrMore ? " takes one or more, separated by commas, of" : " takes one of")
         for choice in choices {
             message.append(" ")
             message.append(choice)

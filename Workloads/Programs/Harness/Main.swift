@@ -14,6 +14,7 @@ func main(_ count: Int32, _ values: UnsafePointer<UnsafeMutablePointer<CChar>?>)
 /// time stamps unless the workload itself does it.
 private func run<W: Workload>(_: W.Type, _ arguments: inout Arguments) -> Int32 {
     let rounds = arguments.number("--rounds", default: W.defaultRounds, in: 1...1_000_000)
+    arguments.rounds = rounds
     let isEndless = arguments.flag("--forever")
     let breaksCheck = arguments.flag("--break-check")
     var workload = W(&arguments)
@@ -61,8 +62,11 @@ private func run<W: Workload>(_: W.Type, _ arguments: inout Arguments) -> Int32 
     text.append(W.name)
     text.append(": ")
     text.append(rounds)
-    text.append(" rounds, checksum ")
-    text.append(hexadecimal: checksum.value)
+    text.append(" rounds")
+    if W.hasChecksum {
+        text.append(", checksum ")
+        text.append(hexadecimal: checksum.value)
+    }
     text.append(failure == nil ? ", check ok\n" : ", check failed\n")
     if recordsFile == nil { appendTimes(measured, workload, nanosecondsPerCycle, to: &text) }
     guard text.write(to: STDOUT_FILENO) else { systemError("writing to standard output", Int64(vb_errno())) }

@@ -23,6 +23,15 @@ struct Records {
         text.append("\n")
     }
 
+    /// A figure that cannot be taken here, and why.
+    mutating func appendUnavailable(_ name: StaticString, _ reason: StaticString) {
+        text.append("unavailable name=")
+        text.append(name)
+        text.append(" reason=")
+        text.append(reason)
+        text.append("\n")
+    }
+
     mutating func appendCheck(_ failure: Outcome?) {
         if let failure {
             text.append("check failed expected=")

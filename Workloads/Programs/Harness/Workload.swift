@@ -10,6 +10,8 @@ protocol Workload {
     /// Help on the options `init` reads, a line each, indented by two.
     static var options: StaticString { get }
     static var defaultRounds: UInt64 { get }
+    /// Whether what is computed is the same on every machine, so that its checksum goes to standard output.
+    static var hasChecksum: Bool { get }
 
     /// Reads the options and does what is needed once, untimed.
     init(_ arguments: inout Arguments)
@@ -41,6 +43,7 @@ struct Outcome {
 
 extension Workload {
     static var defaultRounds: UInt64 { 10 }
+    static var hasChecksum: Bool { true }
     static var options: StaticString { "" }
     var phases: Int { 1 }
     func appendName(ofPhase phase: Int, to text: inout Text) { text.append("main") }

@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../Shared/nanobenchmarks.h"
-
 // Time stamp before a timed region: earlier loads are done, later instructions have not begun
 // (Intel SDM vol. 2B, RDTSC: "LFENCE immediately before RDTSC").
 static inline uint64_t vb_tsc_begin(void) {
@@ -143,5 +141,7 @@ static inline int vb_open(const char *path, int flags, int mode) {
 static inline int vb_errno(void) {
     return errno;
 }
+
+#include "nanobenchmarks-native.h"
 
 #endif
