@@ -158,7 +158,7 @@ struct ExplanationWords {
                 "cold TLBs and caches behind \(NumberText.count(fills)) shadow fills \(perUnit)")
         }
         if let dropped = account.counters["software.shadowDrops"], dropped > 0 {
-            causes.append("\(NumberText.count(dropped)) translations of pages flushed \(perUnit), boot included")
+            causes.append("\(NumberText.count(dropped)) shadow pages dropped by flushes \(perUnit), boot included")
         }
         if account.counters["software.translatedInstructions"] ?? 0 > 0 {
             causes.append("translated code, which is longer than the guest's own")

@@ -15,7 +15,8 @@ extension SoftwareMachine {
         if cpu.state.pointee.direct != 0 { return cpu.state.pointee.resume }
         switch kind {
         case VB_SW_EXIT_CHAIN: return cache.target(ofExit: cpu.state.pointee.exit_id)
-        case VB_SW_EXIT_INDIRECT: return cpu.state.pointee.target
+        // Of a return it is where ring 3 goes on that is known.
+        case VB_SW_EXIT_INDIRECT, VB_SW_EXIT_TO_USER: return cpu.state.pointee.target
         case VB_SW_EXIT_EMULATE: return cpu.state.pointee.rip
         default:
             let host = cpu.state.pointee.resume

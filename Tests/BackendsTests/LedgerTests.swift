@@ -78,11 +78,18 @@ struct LedgerTests {
 
     @Test("a profile names the functions that exits come from", arguments: TrialRunner.guests)
     func profile(backend: BackendName) throws {
-        let result = try run(backend, "null-syscall", operations: 20, options: [:], profile: true)
+        let options = backend == .software ? ["userMode": "direct"] : [:]
+        let result = try run(backend, "null-syscall", operations: 20, options: options, profile: true)
         let sites = try #require(result.exitSites)
         #expect(result.exitSitesDropped == 0)
         let ports = sites.filter { $0.reason == "port-io" }
-        #expect(ports.contains { $0.ring == 0 && $0.function.contains("Mailbox") }, "\(ports.map(\.function))")
+        #expect(
+            ports.contains { $0.ring == 0 && $0.function == "systemCallRoundMark" }, "\(ports.map(\.function))")
+        if backend == .software {
+            let calls = sites.filter { $0.reason == "system-call" && $0.phase == "main" }
+            #expect(
+                calls.contains { $0.ring == 3 && $0.function == "null_syscall.run" }, "\(calls.map(\.function))")
+        }
         // Every exit that was not carried out by a trampoline, nor part of another, has a site.
         let exits = (result.exits ?? []).filter {
             $0.handler == .vmm && !["trampoline", "translator", "start"].contains($0.rawReason)

@@ -1,3 +1,4 @@
+import Foundation
 import GuestInterface
 import Machine
 import Results
@@ -7,37 +8,55 @@ struct GuestSymbols {
     private let kernel: SymbolTable
     private let program: SymbolTable
     private let programName: String
+    /// Addresses below this may be the program's, from 0 or from its base.
+    private let programEnd: UInt64
 
+    /// Reads the program's file: to be made before a jail shuts files out.
     init(_ specification: TrialSpecification, _ kernel: KernelImage) {
         self.kernel = kernel.symbols
         let path = specification.arguments.first ?? ""
-        let file = specification.files.first { $0.guestPath == path }
-        program = file.map { SymbolTable(path: $0.hostPath) } ?? SymbolTable(path: "")
+        let file = specification.files.first { $0.guestPath == path }?.hostPath ?? ""
+        program = SymbolTable(path: file)
         programName = path.split(separator: "/").last.map(String.init) ?? "program"
+        var status = stat()
+        // Static programs are linked some megabytes up, and take more memory than their file does.
+        programEnd = stat(file, &status) == 0 ? UInt64(status.st_size) * 2 + 64 << 20 : 0
     }
 
     /// The function at a guest address, or the module and the address in it.
     ///
-    /// In ring 3 the address may be of another program, which the first one started: only what has symbols of its own can tell.
+    /// In ring 3 the address may be of another program, which the first one started, or of a library: they have the address alone.
     func function(at address: UInt64, ring: UInt8) -> String {
-        if ring == 0 {
-            return kernel.symbol(at: address).map { Self.demangled($0.name) } ?? "kernel+\(Self.hex(address))"
+        if ring == 0 || address >> 63 == 1 {
+            return kernel.symbol(at: address).map { Self.readable($0.name) } ?? "kernel+\(Self.hex(address))"
         }
-        if let symbol = program.symbol(at: address) { return Self.demangled(symbol.name) }
         let base = GuestLayout.positionIndependentBase
-        guard address >= base else { return "\(programName)+\(Self.hex(address))" }
-        return program.symbol(at: address - base).map { Self.demangled($0.name) }
-            ?? "\(programName)+\(Self.hex(address - base))"
+        let linked = address >= base ? address - base : address
+        if let symbol = program.symbol(at: linked) { return Self.readable(symbol.name) }
+        return linked < programEnd ? "\(programName)+\(Self.hex(linked))" : Self.hex(address)
     }
 
     private static func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
 
-    /// A Swift name as people write it; others as they are.
-    private static func demangled(_ name: String) -> String {
-        guard name.hasPrefix("$s") || name.hasPrefix("$e") else { return name }
-        guard let text = swiftDemangle(name, UInt(name.utf8.count), nil, nil, 0) else { return name }
+    /// A Swift name without its arguments and without what the optimizer did to the function; others as they are.
+    private static func readable(_ name: String) -> String {
+        guard name.hasPrefix("$s") || name.hasPrefix("$e"),
+            let text = swiftDemangle(name, UInt(name.utf8.count), nil, nil, 0)
+        else { return name }
         defer { text.deallocate() }
-        return String(cString: text)
+        var words = String(cString: text)
+        while let end = words.range(of: "> of "), words.contains("specialization <") {
+            words = String(words[end.upperBound...])
+        }
+        if words.hasPrefix("merged ") { words.removeFirst("merged ".count) }
+        // "(name in _HASH)" is a private one.
+        if let open = words.firstIndex(of: "("), let inside = words.range(of: " in _", range: open..<words.endIndex),
+            let close = words[inside.upperBound...].firstIndex(of: ")")
+        {
+            words.replaceSubrange(inside.lowerBound...close, with: "")
+            words.remove(at: open)
+        }
+        return words.firstIndex { $0 == "(" || $0 == "<" }.map { String(words[..<$0]) } ?? words
     }
 }
 

@@ -22,8 +22,10 @@ public enum GuestTrial {
         do {
             let configuration = try self.configuration(specification)
             let records = GuestRecords(observer: observer, tscHertz: TimestampCounter.hertz)
+            // Before the machine runs, and its jail shuts files out.
+            let symbols = specification.profilesExits ? GuestSymbols(specification, configuration.kernel) : nil
             let outcome = try run(configuration, records)
-            result = GuestTrialResult(specification, configuration.kernel, records, outcome).assembled()
+            result = GuestTrialResult(specification, configuration.kernel, records, outcome, symbols).assembled()
         } catch {
             result = TrialResult(status: .failed(failure(error)))
             result.exitsUnavailable = "the machine did not run"

@@ -10,14 +10,17 @@ struct GuestTrialResult {
     private let kernel: KernelImage
     private let records: GuestRecords
     private let outcome: MachineOutcome
+    private let symbols: GuestSymbols?
 
     init(
-        _ specification: TrialSpecification, _ kernel: KernelImage, _ records: GuestRecords, _ outcome: MachineOutcome
+        _ specification: TrialSpecification, _ kernel: KernelImage, _ records: GuestRecords, _ outcome: MachineOutcome,
+        _ symbols: GuestSymbols? = nil
     ) {
         self.specification = specification
         self.kernel = kernel
         self.records = records
         self.outcome = outcome
+        self.symbols = symbols
     }
 
     func assembled() -> TrialResult {
@@ -44,8 +47,7 @@ struct GuestTrialResult {
         }
         result.exits = outcome.exits.map { ExitRecord($0, phase: name(of: $0.phase)) }
         result.phases = outcome.phases.map { PhaseRecord($0, name: name(of: $0.phase)) }
-        guard let sites = outcome.sites else { return }
-        let symbols = GuestSymbols(specification, kernel)
+        guard let sites = outcome.sites, let symbols else { return }
         result.exitSites = ExitSiteRecord.grouped(sites, symbols) { name(of: $0) }
         result.exitSitesDropped = outcome.droppedSites
     }
