@@ -22,7 +22,7 @@ int clinux_perf_open(uint32_t type, uint64_t config, pid_t pid, int exclude_kern
 
 int clinux_perf_enable(int fd) { return ioctl(fd, PERF_EVENT_IOC_ENABLE, 0); }
 
-int clinux_perf_open_tracepoint(uint64_t id, pid_t thread, int with_records) {
+int clinux_perf_open_tracepoint(uint64_t id, pid_t thread, int with_records, int with_switches) {
     struct perf_event_attr attr;
     memset(&attr, 0, sizeof attr);
     attr.size = sizeof attr;
@@ -37,6 +37,8 @@ int clinux_perf_open_tracepoint(uint64_t id, pid_t thread, int with_records) {
         // Cut to the buffer's size: no wake-ups before it is full. The reader looks by itself.
         attr.watermark = 1;
         attr.wakeup_watermark = UINT32_MAX;
+        attr.context_switch = with_switches != 0;
+        attr.sample_id_all = 1;
     }
     return (int)syscall(SYS_perf_event_open, &attr, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }

@@ -17,6 +17,9 @@ enum KVMTraceEvent: Equatable {
     case userspaceExit
     /// kvm_fpu, guest state loaded: KVM_RUN has begun.
     case userspaceReturn
+    /// The host took the CPU from the vCPU's thread, or the thread waits.
+    case switchedOut
+    case switchedIn
     /// Any other hit, of no meaning here.
     case irrelevant
     /// The buffer was full for so many hits.
@@ -151,6 +154,7 @@ struct KVMTracepoints {
     func event(_ record: TraceBuffer.Record) -> (event: KVMTraceEvent, nanoseconds: UInt64) {
         switch record {
         case .lost(let count): return (.lost(count), 0)
+        case .switched(let out, let time): return (out ? .switchedOut : .switchedIn, time)
         case .hit(let time, let fields):
             guard fields.count >= 2 else { return (.irrelevant, time) }
             return (event(fields), time)

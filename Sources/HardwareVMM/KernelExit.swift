@@ -5,7 +5,7 @@ struct KernelExit: Equatable {
     var rip: UInt64?
     /// CLOCK_MONOTONIC_RAW, in nanoseconds.
     var start: UInt64
-    /// Time inside KVM, without what was spent outside of KVM_RUN, in nanoseconds; nil where lost events or the end of the trace leave
+    /// Time inside KVM in nanoseconds: without what was spent outside of KVM_RUN or, other than in a halt, without a CPU; nil where lost events or the end of the trace leave
     /// its end unknown.
     var nanoseconds: UInt64?
     /// Events whose recording took part of that time.
@@ -21,6 +21,7 @@ struct KernelExit: Equatable {
 ///     hardware:   exit ───────────── entry          time from an exit to the next entry
 ///     emulation:  instruction ─ instruction ─ …     time from each to the next
 ///     both:          … userspaceExit  userspaceReturn …    what lies between is the VMM's and left out
+///                    … switchedOut  switchedIn …           other processes', and left out, but of a halt: that is waiting
 struct ExitPairing {
     let technique: KVMTracepoints.Technique
     /// Begun, and not yet ended.
@@ -28,6 +29,10 @@ struct ExitPairing {
     /// When KVM_RUN came back for `open`, until it is called again.
     private var leftAt: UInt64?
     private var outside: UInt64 = 0
+    /// When the thread lost its CPU during `open`.
+    private var switchedOutAt: UInt64?
+    /// Time without a CPU that is in no exit's time, in nanoseconds.
+    private(set) var withoutCPU: UInt64 = 0
     /// Events that the buffer had no room for.
     private(set) var lostEvents: UInt64 = 0
 
@@ -70,6 +75,16 @@ struct ExitPairing {
                 leftAt = nil
             }
             return note()
+        case .switchedOut:
+            if let open, leftAt == nil, open.cause.reason != .halt { switchedOutAt = time }
+            return nil
+        case .switchedIn:
+            if let out = switchedOutAt {
+                outside &+= time &- out
+                withoutCPU &+= time &- out
+                switchedOutAt = nil
+            }
+            return nil
         case .lost(let count):
             lostEvents += count
             return closed(at: nil)
@@ -88,6 +103,7 @@ struct ExitPairing {
         open = exit
         outside = 0
         leftAt = nil
+        switchedOutAt = nil
     }
 
     private mutating func note() -> KernelExit? {

@@ -41,7 +41,7 @@ public struct KernelExitProfile: Sendable {
     public var lostEvents: UInt64
 
     init(
-        ledger: KernelExitLedger, counts: [String: UInt64], lostEvents: UInt64, lostPhases: Int,
+        ledger: KernelExitLedger, counts: [String: UInt64], pairing: ExitPairing, lostPhases: Int,
         returnLimitNanoseconds: UInt64?
     ) {
         func cycles(_ nanoseconds: UInt64) -> UInt64 {
@@ -58,9 +58,10 @@ public struct KernelExitProfile: Sendable {
             Site(line: site.line, address: site.rip, count: value.count, totalCycles: cycles(value.nanoseconds))
         }
         hits = counts
-        self.lostEvents = lostEvents
+        lostEvents = pairing.lostEvents
         counters = [
             "kvm.trace.lostEvents": Double(lostEvents), "kvm.trace.lostPhases": Double(lostPhases),
+            "kvm.trace.withoutCPUNanoseconds": Double(pairing.withoutCPU),
             "kvm.trace.recordingNanoseconds": ledger.cost.recordingNanoseconds,
             "kvm.trace.switchNanoseconds": ledger.cost.switchNanoseconds,
         ]

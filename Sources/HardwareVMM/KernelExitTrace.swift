@@ -138,7 +138,7 @@ final class KernelExitTrace {
         func profile(counts: [String: UInt64]) -> KernelExitProfile {
             let limit = ledger.limitReturns()
             return KernelExitProfile(
-                ledger: ledger, counts: counts, lostEvents: pairing.lostEvents, lostPhases: phases.lost,
+                ledger: ledger, counts: counts, pairing: pairing, lostPhases: phases.lost,
                 returnLimitNanoseconds: limit)
         }
     }

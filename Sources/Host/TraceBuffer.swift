@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-/// Hits of tracepoints in one thread, recorded by the kernel into one buffer in the order in which they happened
-/// (perf_event_open(2)).
+/// Hits of tracepoints in one thread, and its leaving the CPU, recorded by the kernel into one buffer in the order in which they
+/// happened (perf_event_open(2)).
 ///
 /// `drain` may be called from another thread than the traced one, but from one thread at a time; everything else belongs to
 /// the thread that made it.
@@ -11,7 +11,9 @@ public final class TraceBuffer: @unchecked Sendable {
     public enum Record {
         /// A hit: CLOCK_MONOTONIC_RAW in nanoseconds, and the tracepoint's fields. The bytes are only there during the call.
         case hit(nanoseconds: UInt64, fields: UnsafeRawBufferPointer)
-        /// The buffer was full for this many hits.
+        /// The thread left its CPU, or got one.
+        case switched(out: Bool, nanoseconds: UInt64)
+        /// The buffer was full for this many records.
         case lost(UInt64)
     }
 
@@ -35,7 +37,7 @@ public final class TraceBuffer: @unchecked Sendable {
     public init(_ tracepoints: [Tracepoint], bufferBytes: Int) throws(Tracepoint.Unavailable) {
         var open: [Int32] = []
         for tracepoint in tracepoints {
-            let descriptor = clinux_perf_open_tracepoint(UInt64(tracepoint.id), 0, 1)
+            let descriptor = clinux_perf_open_tracepoint(UInt64(tracepoint.id), 0, 1, open.isEmpty ? 1 : 0)
             guard descriptor >= 0 else {
                 let problem = TracepointCounter.unavailable(tracepoint.name, errno)
                 for descriptor in open { close(descriptor) }
@@ -120,7 +122,7 @@ public final class TraceBuffer: @unchecked Sendable {
                 memcpy(scratch + first, data, size - first)
                 record = UnsafeRawPointer(scratch)
             }
-            deliver(header.type, record, size, body)
+            deliver(header, record, size, body)
             tail += UInt64(size)
             records += 1
         }
@@ -131,12 +133,17 @@ public final class TraceBuffer: @unchecked Sendable {
 
     /// Layouts: perf_event_open(2), "mmap layout"; sample_type is TIME and RAW.
     @inline(__always)
-    private func deliver(_ type: UInt32, _ record: UnsafeRawPointer, _ size: Int, _ body: (Record) -> Void) {
-        switch type {
+    private func deliver(
+        _ header: perf_event_header, _ record: UnsafeRawPointer, _ size: Int, _ body: (Record) -> Void
+    ) {
+        switch header.type {
         case PERF_RECORD_SAMPLE.rawValue where size >= 20:
             let time = record.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
             let bytes = Int(record.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
             body(.hit(nanoseconds: time, fields: .init(start: record + 20, count: min(bytes, size - 20))))
+        case PERF_RECORD_SWITCH.rawValue where size >= 16:
+            let time = record.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+            body(.switched(out: header.misc & UInt16(PERF_RECORD_MISC_SWITCH_OUT) != 0, nanoseconds: time))
         case PERF_RECORD_LOST.rawValue where size >= 24:
             body(.lost(record.loadUnaligned(fromByteOffset: 16, as: UInt64.self)))
         default: break
@@ -152,7 +159,7 @@ public struct TracepointCounter: ~Copyable {
     ///
     /// - Throws: `Tracepoint.Unavailable` where the kernel does not let this user.
     public init(_ tracepoint: Tracepoint) throws(Tracepoint.Unavailable) {
-        let raw = clinux_perf_open_tracepoint(UInt64(tracepoint.id), 0, 0)
+        let raw = clinux_perf_open_tracepoint(UInt64(tracepoint.id), 0, 0, 0)
         guard raw >= 0 else { throw Self.unavailable(tracepoint.name, errno) }
         let owner = FileDescriptor(owning: raw)
         guard clinux_perf_enable(raw) == 0 else { throw Self.unavailable(tracepoint.name, errno) }

@@ -101,6 +101,32 @@ import Testing
         #expect(exits.map(\.nanoseconds) == [90_000])
     }
 
+    @Test func timeWithoutACPUIsNotTheExits() {
+        let (exits, _) = exits(
+            .hardware,
+            [
+                (100, .exit(cpuid, rip: 1)), (110, .switchedOut), (5110, .switchedIn), (130 + 5000, .entry),
+                (6000, .switchedOut), (7000, .switchedIn), (8000, .exit(cpuid, rip: 1)), (8010, .entry),
+            ])
+        #expect(exits.map(\.nanoseconds) == [30, 10], "and what happens in the guest's own time is in no exit")
+    }
+
+    @Test func haltsWaitWithoutACPU() {
+        let (exits, _) = exits(
+            .hardware, [(100, .exit(halt, rip: 1)), (110, .switchedOut), (5110, .switchedIn), (5130, .entry)])
+        #expect(exits.map(\.nanoseconds) == [5030])
+    }
+
+    @Test func timeWithoutACPUInTheVMMIsLeftOutOnce() {
+        let (exits, _) = exits(
+            .hardware,
+            [
+                (100, .exit(io, rip: 1)), (110, .userspaceExit), (120, .switchedOut), (520, .switchedIn),
+                (610, .userspaceReturn), (620, .entry),
+            ])
+        #expect(exits.map(\.nanoseconds) == [20])
+    }
+
     @Test func aFaultThatTheGuestGetsIsItsOwn() {
         let (exits, _) = exits(
             .hardware,

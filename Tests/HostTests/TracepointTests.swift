@@ -75,6 +75,7 @@ private let tracingWorks: Bool = {
     private struct Seen {
         var ids: [UInt16] = []
         var times: [UInt64] = []
+        var switches: [Bool] = []
         var lost: UInt64 = 0
     }
 
@@ -84,6 +85,9 @@ private let tracingWorks: Bool = {
             switch record {
             case .hit(let time, let fields):
                 collected.ids.append(fields.loadUnaligned(as: UInt16.self))
+                collected.times.append(time)
+            case .switched(let out, let time):
+                collected.switches.append(out)
                 collected.times.append(time)
             case .lost(let count): collected.lost += count
             }
@@ -141,6 +145,21 @@ private let tracingWorks: Bool = {
         #expect(seen.lost == 0)
         #expect(seen.ids.count == 66_600)
         #expect(seen.ids.enumerated().allSatisfy { $1 == ($0 % 2 == 0 ? enter.id : leave.id) })
+    }
+
+    @Test func waitingShowsAsLossOfTheCPU() throws {
+        let buffer = try TraceBuffer([enter], bufferBytes: 1 << 17)
+        try buffer.start()
+        _ = getppid()
+        usleep(1000)
+        _ = getppid()
+        buffer.stop()
+        var seen = Seen()
+        drain(buffer, into: &seen)
+        #expect(seen.ids.count == 2)
+        #expect(seen.switches.count >= 2)
+        #expect(seen.switches.enumerated().allSatisfy { $1 == ($0 % 2 == 0) }, "out, in, out, in …")
+        #expect(seen.times == seen.times.sorted())
     }
 
     @Test func aPlainCounterAgrees() throws {
