@@ -60,6 +60,8 @@ public struct TrialSpecification: Codable, Sendable {
     public var cpu: Int?
     /// NUMA node that guest memory comes from, or nil for the local one.
     public var numaNode: Int?
+    /// What running VMs are called; nil: by the program.
+    public var title: String?
     /// Seeds the guest's random numbers.
     public var seed: UInt64
     /// Host TSC when the process that runs the trial was about to be started; nil where nobody took it.

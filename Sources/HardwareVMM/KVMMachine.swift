@@ -128,8 +128,9 @@ public final class KVMMachine {
         } catch {
             return outcome(.hostFailure("\(error)"), from: 0, to: 0)
         }
+        ledger.publish(backend: "kvm", configuration)
         let begin = TimestampCounter.now()
-        let (end, runs, runCycles) = enterUntilEnd(bus)
+        let (end, runs, runCycles) = enterUntilEnd(bus, trace)
         let finish = TimestampCounter.now()
         clinux_kick_detach(kick)
         for signal in cancellingSignals { _ = clinux_kick_on_signal(signal, nil) }
@@ -162,6 +163,7 @@ public final class KVMMachine {
         }
         kernelExits = trace?.finish()
         if let kernelExits {
+            result.exits += kernelExits.exits
             result.counters.merge(kernelExits.counters) { _, new in new }
         } else {
             result.countersUnavailable["kvm.exitLatency.inKernel"] =
@@ -199,7 +201,9 @@ public final class KVMMachine {
 
     /// Enters the guest again and again until something ends the machine. Returns why, how often it was entered, and the
     /// cycles spent inside KVM_RUN.
-    private func enterUntilEnd(_ bus: PortBus) -> (end: MachineEnd, runs: UInt64, runCycles: UInt64) {
+    private func enterUntilEnd(
+        _ bus: PortBus, _ trace: KernelExitTrace?
+    ) -> (end: MachineEnd, runs: UInt64, runCycles: UInt64) {
         let descriptor = vcpu.descriptor.rawValue
         let run = vcpu.run
         var runs: UInt64 = 0
@@ -239,6 +243,7 @@ public final class KVMMachine {
                 ledger.settle(exit: exit, entry: done)
             }
             if let end { return (end, runs, runCycles) }
+            if let trace { trace.enter(ledger.phase) }
         }
     }
 

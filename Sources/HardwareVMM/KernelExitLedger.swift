@@ -8,7 +8,7 @@ struct KernelExitLedger {
     /// One phase's exits of one cause.
     struct Line {
         var cause: KernelExitCause
-        var phase: UInt16
+        var phase: LedgerPhase
         var count: UInt64 = 0
         /// Those whose end is known.
         var timed: UInt64 = 0
@@ -26,7 +26,7 @@ struct KernelExitLedger {
     }
 
     private struct Key: Hashable {
-        var phase: UInt16
+        var phase: LedgerPhase
         var cause: KernelExitCause
     }
 
@@ -40,7 +40,7 @@ struct KernelExitLedger {
 
     init(cost: TracingCost) { self.cost = cost }
 
-    mutating func add(_ exit: KernelExit, phase: UInt16) {
+    mutating func add(_ exit: KernelExit, phase: LedgerPhase) {
         let line = lineIndex(Key(phase: phase, cause: exit.cause))
         lines[line].count += 1
         var charged: UInt64 = 0

@@ -3,36 +3,21 @@ import Machine
 
 /// What a trace of KVM's exits says of one run.
 public struct KernelExitProfile: Sendable {
-    /// Exits of one phase, reason and raw reason.
-    public struct Line: Sendable, Equatable {
-        /// Index that the machine gave to the phase.
-        public var phase: UInt16
-        public var reason: ExitReason
-        /// The technique's own name.
-        public var rawReason: String
-        public var count: UInt64
-        /// Those of which the trace shows the end; the others are broken by lost events.
-        public var timedCount: UInt64
-        /// Of the timed ones, in TSC cycles, as are the following.
-        public var totalCycles: UInt64
-        public var minimumCycles: UInt64
-        public var medianCycles: UInt64
-        public var p99Cycles: UInt64
-        public var maximumCycles: UInt64
-    }
-
-    /// Exits of one line at one guest address.
+    /// Exits at one address of the guest.
     public struct Site: Sendable, Equatable {
-        /// Index into `lines`.
-        public var line: Int
+        public var phase: LedgerPhase
+        public var reason: ExitReason
         /// Guest RIP.
-        public var address: UInt64
+        public var rip: UInt64
         public var count: UInt64
-        public var totalCycles: UInt64
+        public var cycles: UInt64
     }
 
-    public var lines: [Line]
+    /// Lines of the ledger, handled by KVM. Where lost events hide the ends of some exits, totals are those of the others, scaled to all.
+    public var exits: [ExitSummary]
     public var sites: [Site]
+    /// Exits that are missing in `sites`.
+    public var droppedSites: UInt64
     /// Counters by name, for the report.
     public var counters: [String: Double]
     /// Hits of each tracepoint, which the kernel counts apart from what it records.
@@ -47,16 +32,28 @@ public struct KernelExitProfile: Sendable {
         func cycles(_ nanoseconds: UInt64) -> UInt64 {
             UInt64((Double(nanoseconds) * Double(TimestampCounter.hertz) / 1e9).rounded())
         }
-        lines = ledger.lines.map { line in
-            Line(
-                phase: line.phase, reason: line.cause.reason, rawReason: line.cause.name, count: line.count,
-                timedCount: line.timed, totalCycles: cycles(line.total), minimumCycles: cycles(line.histogram.min),
-                medianCycles: cycles(line.histogram.valueAtPercentile(50)),
-                p99Cycles: cycles(line.histogram.valueAtPercentile(99)), maximumCycles: cycles(line.histogram.max))
+        exits = ledger.lines.map { line in
+            let latency =
+                line.timed == 0
+                ? nil
+                : ExitLatency(
+                    totalCycles: cycles(UInt64(Double(line.total) * Double(line.count) / Double(line.timed))),
+                    minimumCycles: cycles(line.histogram.min), maximumCycles: cycles(line.histogram.max),
+                    medianCycles: cycles(line.histogram.valueAtPercentile(50)),
+                    p99Cycles: cycles(line.histogram.valueAtPercentile(99)))
+            return ExitSummary(
+                phase: line.phase, reason: line.cause.reason, rawReason: line.cause.name, handler: .kvm,
+                count: line.count, latency: latency,
+                latencyUnavailable: latency == nil ? "the trace lacks the ends of these exits" : nil)
         }
+        .sorted { ($0.latency?.totalCycles ?? 0, $0.count) > ($1.latency?.totalCycles ?? 0, $1.count) }
         sites = ledger.sites.map { site, value in
-            Site(line: site.line, address: site.rip, count: value.count, totalCycles: cycles(value.nanoseconds))
+            let line = ledger.lines[site.line]
+            return Site(
+                phase: line.phase, reason: line.cause.reason, rip: site.rip, count: value.count,
+                cycles: cycles(value.nanoseconds))
         }
+        droppedSites = ledger.exitsWithoutSite
         hits = counts
         lostEvents = pairing.lostEvents
         counters = [

@@ -7,7 +7,7 @@ import Synchronization
 /// Records the exits that KVM takes for one vCPU while its guest runs, by KVM's tracepoints.
 ///
 ///     vCPU thread    KVM_RUN … KVM_RUN …        the kernel writes events into a buffer
-///                    enterPhase ─┐
+///                    enter ──────┐
 ///     reader thread  ────────────┴─ drain ─ pairing ─ ledger
 ///
 /// The reader is a thread of its own, on other CPUs where there are any: the guest's thread does nothing for it but note
@@ -20,6 +20,7 @@ final class KernelExitTrace {
     private let reader: Reader
     private var thread = pthread_t()
     private var isReading = false
+    private var phase = LedgerPhase.boot
     let cost: TracingCost
 
     /// Bytes of the buffer: a quarter of a second of the densest stream seen (a million events a second).
@@ -65,11 +66,15 @@ final class KernelExitTrace {
         pthread_join(thread, nil)
     }
 
-    /// From here on exits belong to `phase`; before the first call, to phase 0.
+    /// From here on exits belong to `phase`; before the first change, to `boot`. Called again with the same phase, it does nothing.
     ///
     /// Neither allocates nor waits: where the reader is behind by as many phases as the queue holds, this one is left out and its
     /// exits are the phase's before.
-    func enterPhase(_ phase: UInt16) { reader.phases.push(phase) }
+    func enter(_ phase: LedgerPhase) {
+        guard phase != self.phase else { return }
+        self.phase = phase
+        reader.phases.push(phase)
+    }
 
     /// Ends the recording, reads what is left and gives the result.
     func finish() -> KernelExitProfile {
@@ -89,7 +94,7 @@ final class KernelExitTrace {
         private let cpus: [Int32]
         private var pairing: ExitPairing
         private var ledger: KernelExitLedger
-        private var phase: (current: UInt16, since: UInt64, previous: UInt16) = (0, 0, 0)
+        private var phase: (current: LedgerPhase, since: UInt64, previous: LedgerPhase) = (.boot, 0, .boot)
         private var next: PhaseQueue.Mark?
 
         init(_ tracepoints: KVMTracepoints, _ buffer: TraceBuffer, _ ledger: KernelExitLedger, _ cpus: [Int]) {
@@ -130,9 +135,11 @@ final class KernelExitTrace {
             }
         }
 
-        /// The exit that brought the guest's note of a new phase began in the one before.
+        /// The exit that a phase changes in began in the one before. As in the VMM's own ledger it is not charged to a timed phase.
         private func add(_ exit: KernelExit) {
-            ledger.add(exit, phase: exit.start < phase.since ? phase.previous : phase.current)
+            guard exit.start < phase.since else { return ledger.add(exit, phase: phase.current) }
+            if case .timed = phase.previous { return ledger.add(exit, phase: phase.current) }
+            ledger.add(exit, phase: phase.previous)
         }
 
         func profile(counts: [String: UInt64]) -> KernelExitProfile {
@@ -147,7 +154,7 @@ final class KernelExitTrace {
 /// Phases on their way from the vCPU's thread to the reader: one thread pushes, one pops.
 final class PhaseQueue: Sendable {
     struct Mark {
-        var phase: UInt16
+        var phase: LedgerPhase
         /// CLOCK_MONOTONIC_RAW.
         var nanoseconds: UInt64
     }
@@ -162,7 +169,7 @@ final class PhaseQueue: Sendable {
 
     init() {
         marks = .allocate(capacity: Self.capacity)
-        marks.initialize(repeating: Mark(phase: 0, nanoseconds: 0), count: Self.capacity)
+        marks.initialize(repeating: Mark(phase: .boot, nanoseconds: 0), count: Self.capacity)
     }
 
     deinit { marks.deallocate() }
@@ -170,7 +177,7 @@ final class PhaseQueue: Sendable {
     /// Marks that found no room.
     var lost: Int { left.load(ordering: .relaxed) }
 
-    func push(_ phase: UInt16) {
+    func push(_ phase: LedgerPhase) {
         let index = pushed.load(ordering: .relaxed)
         guard index - popped.load(ordering: .acquiring) < Self.capacity else {
             left.add(1, ordering: .relaxed)

@@ -35,6 +35,7 @@ struct TrialSpecifier {
         specification.memoryBytes = workload.memoryBytes
         specification.timeLimitSeconds = workload.timeLimitSeconds
         specification.seed = seed
+        specification.title = workload.name
         specification.options = options
         specification.cpu =
             switch workload.cpu {

@@ -1,5 +1,6 @@
 import Glibc
 import Histogram
+import Host
 
 /// Counts and times every exit of one VM, by phase of its life, reason, and the technique's own reason.
 ///
@@ -53,6 +54,8 @@ public final class ExitLedger {
     // Invariant: all are allocated at init with the capacities above and freed only in deinit. `slots` has one number for each
     // phase, raw reason and reason, in this order: 0, or the line's number plus 1, which is at most `lineLimit`.
     private let slots: UnsafeMutablePointer<UInt16>
+    private let live: LiveLedger
+    /// In `live`'s memory.
     private let lines: UnsafeMutablePointer<Line>
     private let buckets: UnsafeMutablePointer<UInt32>
     private let phases: UnsafeMutablePointer<PhaseTotals>
@@ -82,8 +85,16 @@ public final class ExitLedger {
         self.rawReasons = rawReasons
         slotsPerPhase = rawReasons.count * Self.reasonCount
         slots = Self.zeroed(slotsPerPhase * Self.phaseLimit)
-        lines = .allocate(capacity: Self.lineLimit)
+        live = LiveLedger(
+            lineBytes: Self.lineLimit * MemoryLayout<Line>.stride, reasons: ExitReason.allCases.map(\.name))
+        lines = live.lines.bindMemory(to: Line.self, capacity: Self.lineLimit)
         lines.initialize(repeating: Line(), count: Self.lineLimit)
+        live.header.pointee.reasonCount = UInt32(Self.reasonCount)
+        live.header.pointee.lineBytes = UInt32(MemoryLayout<Line>.stride)
+        live.header.pointee.countOffset = UInt32(MemoryLayout<Line>.offset(of: \.count)!)
+        live.header.pointee.cyclesOffset = UInt32(MemoryLayout<Line>.offset(of: \.total)!)
+        live.header.pointee.keyOffset = UInt32(MemoryLayout<Line>.offset(of: \.key)!)
+        live.header.pointee.lineCount = 1
         buckets = Self.zeroed(Self.lineLimit * Self.bucketsPerLine)
         phases = .allocate(capacity: Self.phaseLimit)
         phases.initialize(repeating: PhaseTotals(), count: Self.phaseLimit)
@@ -96,7 +107,6 @@ public final class ExitLedger {
         free(buckets)
         free(changes)
         free(inlineCounts)
-        lines.deallocate()
         phases.deallocate()
     }
 
@@ -136,6 +146,7 @@ public final class ExitLedger {
         usedLines += 1
         slots[key] = UInt16(usedLines)
         lines[usedLines - 1].key = key
+        live.header.pointee.lineCount = UInt64(usedLines)
         return usedLines
     }
 
@@ -149,6 +160,13 @@ public final class ExitLedger {
         }
         next = phase.index * slotsPerPhase
         charged = currentPhase > LedgerPhase.lastUntimed ? next : current
+    }
+
+    /// Makes the machine visible to `vbench top`.
+    public func publish(backend: String, _ configuration: MachineConfiguration) {
+        live.publish(
+            backend: backend, title: configuration.title, memoryBytes: configuration.memoryBytes,
+            startTSC: TimestampCounter.now())
     }
 
     /// Machine and phase `boot` begin.

@@ -14,6 +14,9 @@ import GuestInterface
 /// `pointer(to:count:)` has checked stays inside the mapping and cannot raise SIGBUS. Contents are shared with guest
 /// code, which may change them at any time: read once, then check.
 public final class GuestMemory: @unchecked Sendable {
+    /// What /proc/PID/fd calls the memory, behind `/memfd:`.
+    public static let memoryName = "vbench-guest-ram"
+
     /// The memfd. Owned by this object: map it, do not close it.
     public let fileDescriptor: Int32
     /// RAM in bytes.
@@ -34,7 +37,7 @@ public final class GuestMemory: @unchecked Sendable {
         guard bytes > 0, bytes % 4096 == 0, bytes <= 1 << 46 else {
             throw .invalidConfiguration("guest memory of \(bytes) bytes: must be a positive multiple of 4096")
         }
-        let descriptor = clinux_sealed_memfd("vbench-guest-ram", UInt(bytes))
+        let descriptor = clinux_sealed_memfd(Self.memoryName, UInt(bytes))
         guard descriptor >= 0 else { throw .last("memfd_create for \(bytes >> 20) MiB of guest memory") }
         // MAP_NORESERVE: the guest may have more RAM than it ever touches.
         guard

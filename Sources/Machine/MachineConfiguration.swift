@@ -13,6 +13,8 @@ public struct MachineConfiguration: Sendable {
     public var consoleInput: Int32?
     /// Serial output reaches the observer byte by byte, not by lines.
     public var hasLiveConsole = false
+    /// What runs in it, for who looks at running machines.
+    public var title = ""
     /// RAM, a multiple of 4 KiB.
     public var memoryBytes: UInt64
     /// NUMA node that RAM comes from, or nil for the local one.

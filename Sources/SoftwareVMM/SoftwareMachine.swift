@@ -233,6 +233,7 @@ public final class SoftwareMachine {
     private func loop() throws(MachineStop) -> Never {
         armKick()
         exitTSC = TimestampCounter.now()
+        ledger.publish(backend: "software", configuration)
         ledger.begin(at: exitTSC)
         exitReason = .dispatch
         exitOrigin = (cpu.rip, cpu.privilege)

@@ -208,12 +208,12 @@ import Testing
 
     @Test func phasesCausesAndSitesAreToldApart() {
         var ledger = KernelExitLedger(cost: free)
-        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 10), phase: 0)
-        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 30), phase: 3)
-        ledger.add(KernelExit(cause: cpuid, rip: 2, start: 0, nanoseconds: 50), phase: 3)
-        ledger.add(KernelExit(cause: cpuid, rip: 2, start: 0, nanoseconds: nil), phase: 3)
-        ledger.add(KernelExit(cause: iret, rip: nil, start: 0, nanoseconds: 70), phase: 3)
-        #expect(ledger.lines.map(\.phase) == [0, 3, 3])
+        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 10), phase: .boot)
+        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 30), phase: .timed(0))
+        ledger.add(KernelExit(cause: cpuid, rip: 2, start: 0, nanoseconds: 50), phase: .timed(0))
+        ledger.add(KernelExit(cause: cpuid, rip: 2, start: 0, nanoseconds: nil), phase: .timed(0))
+        ledger.add(KernelExit(cause: iret, rip: nil, start: 0, nanoseconds: 70), phase: .timed(0))
+        #expect(ledger.lines.map(\.phase) == [.boot, .timed(0), .timed(0)])
         #expect(ledger.lines.map(\.count) == [1, 3, 1])
         #expect(ledger.lines.map(\.timed) == [1, 2, 1])
         #expect(ledger.lines.map(\.total) == [10, 80, 70])
@@ -224,13 +224,13 @@ import Testing
 
     @Test func recordingIsTakenOffAndTheSwitchAdded() {
         var ledger = KernelExitLedger(cost: TracingCost(recordingNanoseconds: 100, switchNanoseconds: 700))
-        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 1000, recordings: 3), phase: 0)
+        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 1000, recordings: 3), phase: .boot)
         #expect(ledger.lines[0].total == 1400)
     }
 
     @Test func anExitIsNeverCheaperThanNothing() {
         var ledger = KernelExitLedger(cost: TracingCost(recordingNanoseconds: 100, switchNanoseconds: 0))
-        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 40), phase: 0)
+        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 40), phase: .boot)
         #expect(ledger.lines[0].total == 0)
         #expect(ledger.lines[0].timed == 1)
     }
@@ -239,32 +239,34 @@ import Testing
         var ledger = KernelExitLedger(cost: free)
         // Twenty returns of 100 ns, and two after which ring 3 ran for long.
         for _ in 0..<20 {
-            ledger.add(KernelExit(cause: iret, rip: 1, start: 0, nanoseconds: 100, includesUserMode: true), phase: 0)
+            ledger.add(
+                KernelExit(cause: iret, rip: 1, start: 0, nanoseconds: 100, includesUserMode: true), phase: .boot)
         }
         for _ in 0..<2 {
             ledger.add(
-                KernelExit(cause: iret, rip: 1, start: 0, nanoseconds: 5_000_000, includesUserMode: true), phase: 3)
+                KernelExit(cause: iret, rip: 1, start: 0, nanoseconds: 5_000_000, includesUserMode: true),
+                phase: .timed(0))
         }
-        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 9_000_000), phase: 3)
+        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 9_000_000), phase: .timed(0))
         #expect(ledger.limitReturns() == 200)
         #expect(ledger.lines.map(\.total) == [2000, 400, 9_000_000])
     }
 
     @Test func withoutReturnsThereIsNoLimit() {
         var ledger = KernelExitLedger(cost: free)
-        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 10), phase: 0)
+        ledger.add(KernelExit(cause: cpuid, rip: 1, start: 0, nanoseconds: 10), phase: .boot)
         #expect(ledger.limitReturns() == nil)
     }
 
     @Test func phasesComeInTheOrderInWhichTheyWerePushed() {
         let queue = PhaseQueue()
         #expect(queue.pop() == nil)
-        for phase in UInt16(0)..<1500 { queue.push(phase) }
+        for number in 0..<1500 { queue.push(.timed(number)) }
         #expect(queue.lost == 1500 - 1024)
-        #expect((0..<1024).map { _ in queue.pop()?.phase } == (0..<1024).map { UInt16($0) })
+        #expect((0..<1024).map { _ in queue.pop()?.phase } == (0..<1024).map { .timed($0) })
         #expect(queue.pop() == nil)
-        queue.push(7)
-        #expect(queue.pop()?.phase == 7)
+        queue.push(.shutdown)
+        #expect(queue.pop()?.phase == .shutdown)
     }
 
     @Test func theCostOfTracingIsTheDifference() {

@@ -44,7 +44,7 @@ private let kvmTracingWorks: Bool = {
         #expect(trace.hits["kvm:kvm_userspace_exit"] == 101)
         #expect(trace.lostEvents == 0)
         // Each is one exit that KVM took, too.
-        #expect(trace.lines.filter { $0.reason == .portIO }.reduce(0) { $0 + $1.count } == 101)
+        #expect(trace.exits.filter { $0.reason == .portIO }.reduce(0) { $0 + $1.count } == 101)
     }
 
     @Test func everyHitIsReadAndAgreesWithAnotherCounter() throws {
@@ -73,9 +73,9 @@ private let kvmTracingWorks: Bool = {
         if flavour == .pvm {
             #expect(trace.hits["kvm:kvm_exit"] == nil)
         } else {
-            let lines = trace.lines.reduce(0) { $0 + $1.count }
+            let lines = trace.exits.reduce(0) { $0 + $1.count }
             #expect(lines == trace.hits["kvm:kvm_exit"])
-            #expect(try #require(trace.lines.first { $0.reason == .cpuid }).count == 2000)
+            #expect(try #require(trace.exits.first { $0.reason == .cpuid }).count == 2000)
         }
     }
 
@@ -93,20 +93,19 @@ private let kvmTracingWorks: Bool = {
         let few = try emulated(rounds: 100)
         let many = try emulated(rounds: 1100)
         func count(_ trace: KernelExitProfile, _ reason: ExitReason) -> UInt64 {
-            trace.lines.filter { $0.reason == reason }.reduce(0) { $0 + $1.count }
+            trace.exits.filter { $0.reason == reason }.reduce(0) { $0 + $1.count }
         }
         #expect(count(many.trace, .controlRegister) == 1100)
         #expect(count(many.trace, .controlRegister) - count(few.trace, .controlRegister) == 1000)
         for (trace, outcome) in [few, many] {
-            let lines = trace.lines.reduce(0) { $0 + $1.count }
-            #expect(trace.lines.allSatisfy { $0.rawReason.hasPrefix("emulate") })
+            let lines = trace.exits.reduce(0) { $0 + $1.count }
+            #expect(trace.exits.allSatisfy { $0.rawReason.hasPrefix("emulate") })
             #expect(lines == trace.hits["kvm:kvm_emulate_insn"])
             // KVM's own statistics count the same instructions.
             #expect(Double(lines) == outcome.counters["kvm.stats.insn_emulation"])
-            let line = try #require(trace.lines.first { $0.reason == .controlRegister })
-            #expect(line.timedCount == line.count)
-            #expect(line.minimumCycles <= line.medianCycles && line.medianCycles <= line.maximumCycles)
-            let address = try #require(trace.sites.max { $0.count < $1.count }).address
+            let latency = try #require(trace.exits.first { $0.reason == .controlRegister }?.latency)
+            #expect(latency.minimumCycles <= latency.medianCycles && latency.medianCycles <= latency.maximumCycles)
+            let address = try #require(trace.sites.max { $0.count < $1.count }).rip
             #expect(0x20_0000..<0x20_0100 ~= address)
         }
     }

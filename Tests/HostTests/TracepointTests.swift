@@ -130,7 +130,9 @@ private let tracingWorks: Bool = {
         _ = getppid()
         drain(buffer, into: &seen)
         #expect(seen.lost > 0)
-        #expect(UInt64(seen.ids.count) + seen.lost == 30_001)
+        // Switches of the CPU are lost as well.
+        #expect(seen.ids.count < 30_001)
+        #expect(UInt64(seen.ids.count) + seen.lost >= 30_001)
         #expect(buffer.counts() == [enter.name: 30_001])
     }
 

@@ -69,6 +69,7 @@ public struct KernelBoot: Codable, Sendable {
             configuration.initrd = [UInt8](try Data(contentsOf: URL(filePath: initrd)))
             configuration.initrdName = initrd
         }
+        configuration.title = String(kernel.split(separator: "/").last ?? "")
         configuration.hasPlatformDevices = true
         configuration.hasLiveConsole = true
         configuration.consoleInput = 0

@@ -42,6 +42,8 @@ public enum GuestTrial {
             timeLimit: specification.timeLimitSeconds)
         configuration.profilesExits = specification.profilesExits
         configuration.keepsLedger = try LedgerOption.isOn(specification.options)
+        let program = specification.arguments.first?.split(separator: "/").last.map(String.init)
+        configuration.title = specification.title ?? program ?? ""
         return configuration
     }
 

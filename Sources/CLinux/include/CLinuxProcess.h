@@ -2,6 +2,7 @@
 // may call async-signal-safe functions only), and variadic system calls.
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -106,3 +107,10 @@ void clinux_set_doomed_group(int slot, pid_t group);
 
 /// Terminal width in columns, or 0 when `descriptor` is not a terminal.
 int clinux_terminal_columns(int descriptor);
+/// Terminal height in rows, or 0 when `descriptor` is not a terminal.
+int clinux_terminal_rows(int descriptor);
+/// Blocks these signals in the calling thread and gives a descriptor to take them from; `old` gets the mask before. -1 with errno set
+/// on failure.
+int clinux_signal_descriptor(const int *signals, int count, sigset_t *old);
+/// The next signal of such a descriptor, or -1.
+int clinux_next_signal(int descriptor);
