@@ -94,8 +94,7 @@ public final class KVMMachine {
     /// Ends the run with `MachineEnd.cancelled`, at once or as soon as it starts. From any thread.
     public func cancel() { clinux_kick_cancel(kick) }
 
-    /// Whether `run` records the exits that KVM handles itself (`kernelExits`). It slows the guest down.
-    public var recordsKernelExits = false
+    /// Where the configuration asks for a profile, `run` records the exits that KVM takes (`kernelExits`), which slows the guest down.
     /// CPUs for what reads that record, others than the guest's; empty: those of the thread that calls `run`.
     public var recordingCPUs: [Int] = []
     /// The record, once the machine has run; nil where none was asked for, or none could be made (the outcome says why).
@@ -116,7 +115,7 @@ public final class KVMMachine {
         let bus: PortBus
         var trace: KernelExitTrace?
         var traceProblem: (any Error)?
-        if recordsKernelExits {
+        if configuration.profilesExits && configuration.keepsLedger {
             do { trace = try KernelExitTrace(flavour: flavour, otherCPUs: recordingCPUs) } catch {
                 traceProblem = error
             }
@@ -164,11 +163,14 @@ public final class KVMMachine {
         kernelExits = trace?.finish()
         if let kernelExits {
             result.exits += kernelExits.exits
+            // An exit that goes on to the VMM is there twice: with its time in the VMM and with its time in KVM.
+            result.sites = (result.sites ?? []) + kernelExits.sites
+            result.droppedSites += kernelExits.droppedSites
             result.counters.merge(kernelExits.counters) { _, new in new }
         } else {
             result.countersUnavailable["kvm.exitLatency.inKernel"] =
                 traceProblem.map { "\($0)" }
-                ?? "KVM's binary statistics count the exits it handles itself but do not time each of them"
+                ?? "KVM's statistics count the exits it handles itself; only a profile trial times them"
         }
         if case .debugExit = end {
         } else {

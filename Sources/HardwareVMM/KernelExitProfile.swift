@@ -3,19 +3,9 @@ import Machine
 
 /// What a trace of KVM's exits says of one run.
 public struct KernelExitProfile: Sendable {
-    /// Exits at one address of the guest.
-    public struct Site: Sendable, Equatable {
-        public var phase: LedgerPhase
-        public var reason: ExitReason
-        /// Guest RIP.
-        public var rip: UInt64
-        public var count: UInt64
-        public var cycles: UInt64
-    }
-
     /// Lines of the ledger, handled by KVM. Where lost events hide the ends of some exits, totals are those of the others, scaled to all.
     public var exits: [ExitSummary]
-    public var sites: [Site]
+    public var sites: [ExitSite]
     /// Exits that are missing in `sites`.
     public var droppedSites: UInt64
     /// Counters by name, for the report.
@@ -26,7 +16,8 @@ public struct KernelExitProfile: Sendable {
     public var lostEvents: UInt64
 
     init(
-        ledger: KernelExitLedger, counts: [String: UInt64], pairing: ExitPairing, lostPhases: Int,
+        ledger: KernelExitLedger, technique: KVMTracepoints.Technique, counts: [String: UInt64], pairing: ExitPairing,
+        lostPhases: Int,
         returnLimitNanoseconds: UInt64?
     ) {
         func cycles(_ nanoseconds: UInt64) -> UInt64 {
@@ -49,8 +40,10 @@ public struct KernelExitProfile: Sendable {
         .sorted { ($0.latency?.totalCycles ?? 0, $0.count) > ($1.latency?.totalCycles ?? 0, $1.count) }
         sites = ledger.sites.map { site, value in
             let line = ledger.lines[site.line]
-            return Site(
-                phase: line.phase, reason: line.cause.reason, rip: site.rip, count: value.count,
+            // kvm_exit does not tell the ring; Nub has the upper half of the address space for ring 0.
+            let ring: UInt8 = technique == .emulation || site.rip >> 63 != 0 ? 0 : 3
+            return ExitSite(
+                phase: line.phase, reason: line.cause.reason, rip: site.rip, ring: ring, count: value.count,
                 cycles: cycles(value.nanoseconds))
         }
         droppedSites = ledger.exitsWithoutSite

@@ -145,7 +145,8 @@ final class KernelExitTrace {
         func profile(counts: [String: UInt64]) -> KernelExitProfile {
             let limit = ledger.limitReturns()
             return KernelExitProfile(
-                ledger: ledger, counts: counts, pairing: pairing, lostPhases: phases.lost,
+                ledger: ledger, technique: tracepoints.technique, counts: counts, pairing: pairing,
+                lostPhases: phases.lost,
                 returnLimitNanoseconds: limit)
         }
     }

@@ -33,8 +33,10 @@ public struct LedgerCosts: Sendable, Equatable {
     public var timedShare: Double
     /// The other part by the units of work: the most that exits outside of the timed rounds can have in the sum.
     public var outsideNanoseconds: Double
-    /// Time of a unit outside of the VMM, less transitions: guest code itself. Nil where it is not told apart.
+    /// Time of a unit outside of the VMM, less transitions and what KVM does: guest code itself. Nil where it is not told apart.
     public var guestNanoseconds: Double?
+    /// Whether `exits` has what KVM handles itself, from the cell's profile trial.
+    public var hasKernelExits = false
 
     /// Nanoseconds a unit in exits of all reasons, those that wait left out.
     public var sum: Double { exits.reduce(0) { $0 + ($1.isWaiting ? 0 : $1.nanoseconds) } }
@@ -124,6 +126,9 @@ public struct CostAccount: Sendable, Equatable {
             }
         let recorded = trials.filter { $0.result.exits != nil }
         exits = tscHertz.flatMap { LedgerCosts(recorded, unit: unit, tscHertz: $0) }
+        if let profile = cell.profile, let tscHertz {
+            exits?.add(profile, TimedWork(profile, rules: rules), unit: unit, tscHertz: tscHertz)
+        }
         if exits == nil {
             exitsMissing =
                 all.isEmpty
@@ -217,6 +222,28 @@ extension LedgerCosts {
             let guest = parts.reduce(0) { $0 + $1.guestCycles } * nanosecondsPerCycle / units
             guestNanoseconds = guest - transition
         }
+    }
+}
+
+extension LedgerCosts {
+    /// Adds the exits that KVM handled itself in a profile trial, by the work of that trial. Their number is the workload's, and
+    /// their times are without what recording them took, so both hold for trials that record nothing.
+    fileprivate mutating func add(_ profile: TrialResult, _ work: TimedWork, unit: CostUnit, tscHertz: Double) {
+        let units = work.count(of: unit)
+        guard isOfRounds, units > 0, let part = LedgerPart(profile, unit: unit) else { return }
+        let nanosecondsPerCycle = 1e9 / tscHertz
+        let ledger = PooledLedger(trials: 1, nanoseconds: 0, ledgers: [part.exits.filter { $0.handler == .kvm }])
+        guard !ledger.exits.isEmpty else { return }
+        hasKernelExits = true
+        for exit in ledger.exits {
+            let cost = ExitCost(
+                reason: exit.title, count: exit.count / units,
+                meanNanoseconds: exit.meanCycles.map { $0 * nanosecondsPerCycle },
+                nanoseconds: exit.totalCycles * nanosecondsPerCycle / units, isWaiting: exit.isWaiting)
+            exits.append(cost)
+            guestNanoseconds? -= cost.nanoseconds
+        }
+        exits.sort { $0.nanoseconds > $1.nanoseconds }
     }
 }
 

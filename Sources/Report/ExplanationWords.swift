@@ -163,7 +163,9 @@ struct ExplanationWords {
         if account.counters["software.translatedInstructions"] ?? 0 > 0 {
             causes.append("translated code, which is longer than the guest's own")
         }
-        if account.backend == "kvm" {
+        // Where ring 0 is emulated, a profile has it in the sum.
+        let isProfiled = account.exits?.hasKernelExits == true
+        if account.backend == "kvm", explanation.hardwareAssisted != false || !isProfiled {
             causes.append(
                 explanation.hardwareAssisted == false
                     ? "ring 0 emulated by KVM instruction by instruction"
@@ -188,7 +190,12 @@ struct ExplanationWords {
         var sentences: [String] = []
         let kernel = counts(Self.kvmCounters)
         if !kernel.isEmpty { sentences.append("KVM itself counted \(list(kernel)) \(perUnit), boot included.") }
-        if let reason = account.countersMissing[Self.untimedKVM] { sentences.append("They are not timed: \(reason).") }
+        if account.exits?.hasKernelExits == true {
+            sentences.append(
+                "What KVM handled itself is from the profile trial: by its operations, without what recording took.")
+        } else if let reason = account.countersMissing[Self.untimedKVM] {
+            sentences.append("They are not timed: \(reason).")
+        }
         return sentences
     }
 

@@ -233,7 +233,7 @@ enum ExitCoverage {
         if backends.contains("kvm") {
             sentences.append(
                 "kvm: exits to the VMM are timed from one KVM_RUN to the next. The CPU's world switch is not in it; exits "
-                    + "that KVM handles in the kernel are counted (kvm.stats.exits) and not timed.")
+                    + "that KVM handles in the kernel are counted (kvm.stats.exits), and timed in profile trials only.")
         }
         return sentences
     }

@@ -16,15 +16,14 @@ private let kvmTracingWorks: Bool = {
 @Suite(.enabled(if: kvmTracingWorks, "KVM's tracepoints are not available here")) struct KernelExitTests {
     private let flavour = KVMFlavour.detect()
 
-    private func machine(_ build: (inout GuestCode) -> Void) throws -> KVMMachine {
+    private func machine(profiles: Bool = true, _ build: (inout GuestCode) -> Void) throws -> KVMMachine {
         var code = GuestCode()
         build(&code)
-        let machine = try KVMMachine(
-            configuration: MachineConfiguration(
-                kernel: KernelImage(path: "guest", bytes: ElfBuilder(code: code.bytes).bytes), memoryBytes: 16 << 20,
-                timeLimit: 60))
-        machine.recordsKernelExits = true
-        return machine
+        var configuration = MachineConfiguration(
+            kernel: try KernelImage(path: "guest", bytes: ElfBuilder(code: code.bytes).bytes), memoryBytes: 16 << 20,
+            timeLimit: 60)
+        configuration.profilesExits = profiles
+        return try KVMMachine(configuration: configuration)
     }
 
     /// Hits of a tracepoint in this thread from now on, counted the way of `perf stat -e`.
@@ -105,14 +104,13 @@ private let kvmTracingWorks: Bool = {
             #expect(Double(lines) == outcome.counters["kvm.stats.insn_emulation"])
             let latency = try #require(trace.exits.first { $0.reason == .controlRegister }?.latency)
             #expect(latency.minimumCycles <= latency.medianCycles && latency.medianCycles <= latency.maximumCycles)
-            let address = try #require(trace.sites.max { $0.count < $1.count }).rip
-            #expect(0x20_0000..<0x20_0100 ~= address)
+            let site = try #require(trace.sites.max { $0.count < $1.count })
+            #expect(0x20_0000..<0x20_0100 ~= site.rip && site.ring == 0)
         }
     }
 
     @Test func whyThereIsNoRecordIsSaid() throws {
-        let machine = try machine { $0.exit(1) }
-        machine.recordsKernelExits = false
+        let machine = try machine(profiles: false) { $0.exit(1) }
         let outcome = machine.run(observer: RecordingObserver())
         #expect(machine.kernelExits == nil)
         #expect(outcome.countersUnavailable["kvm.exitLatency.inKernel"] != nil)

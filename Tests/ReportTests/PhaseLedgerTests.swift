@@ -63,6 +63,28 @@ struct PhaseLedgerTests {
         return report
     }
 
+    @Test func whatKVMHandledIsTakenFromTheProfile() throws {
+        var report = report()
+        report.cells[1].profile?.exits? += [
+            Self.line("main", "emulated-instruction", count: 40, cycles: 800, handler: .kvm),
+            Self.line("main", "halt", count: 2, cycles: 80, handler: .kvm),
+            Self.line("boot", "emulated-instruction", count: 5000, cycles: 90_000, handler: .kvm),
+        ]
+        let exits = try #require(Explanation(report, workload: "w").accounts.first?.exits)
+        #expect(exits.hasKernelExits)
+        let cost = try #require(exits.exits.first { $0.reason == "emulated-instruction (kvm)" })
+        #expect(cost.count == 10 && cost.nanoseconds == 100 && cost.meanNanoseconds == 10)
+        #expect(exits.exits.first { $0.reason == "halt (kvm)" }?.isWaiting == true)
+        #expect(exits.sum == 500, "halts are waiting")
+        #expect(exits.guestNanoseconds == -10, "what KVM does is not the guest's own")
+        #expect(exits.exits.map(\.nanoseconds) == exits.exits.map(\.nanoseconds).sorted(by: >))
+    }
+
+    @Test func withoutKVMsLinesAProfileChangesNothing() throws {
+        let exits = try #require(Explanation(report(), workload: "w").accounts.first?.exits)
+        #expect(!exits.hasKernelExits && exits.sum == 400)
+    }
+
     @Test func explanationsAreOfTheRoundsAlone() throws {
         let account = try #require(Explanation(report(), workload: "w").accounts.first)
         let exits = try #require(account.exits)

@@ -39,6 +39,7 @@ public enum KVMBackend: Backend {
             let machine = try KVMMachine(configuration: configuration)
             if hugePages { machine.memory.adviseHugePages() }
             machine.cancellingSignals = [SIGINT, SIGTERM]
+            machine.recordingCPUs = Placement.allowedCPUs.filter { $0 != specification.cpu }
             return machine.run(observer: machineObserver) {
                 if hasHardwareEvents { events.start() }
                 try Jail.kvm().enter()
