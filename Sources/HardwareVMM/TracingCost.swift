@@ -20,7 +20,7 @@ struct TracingCost: Equatable {
     var switchNanoseconds: Double
 
     private static let entry: UInt64 = 0x20_0000
-    /// Each time is the shortest of so many: what else runs on the host disturbs most of them.
+    /// Each time is the median of so many: usual conditions, as the shortest would be of better ones than the guest meets.
     private static let pairs = 40
 
     /// Iterations of the guest's loop each time it is entered; few, as emulators of the hardware take long for each.
@@ -48,16 +48,15 @@ struct TracingCost: Equatable {
             else { throw MachineError.last("KVM_RUN of the guest that measures what tracing costs") }
             return TimestampCounter.now() &- begin
         }
-        var plain = UInt64.max
-        var traced = UInt64.max
+        var plain: [UInt64] = []
+        var traced: [UInt64] = []
         var pairing = ExitPairing(tracepoints.technique)
         var spans: [UInt64] = []
         for _ in 0..<pairs {
-            plain = min(plain, try once())
+            plain.append(try once())
             try buffer.start()
-            let cycles = try once()
+            traced.append(try once())
             buffer.stop()
-            traced = min(traced, cycles)
             buffer.drain { record in
                 let (event, time) = tracepoints.event(record)
                 guard let exit = pairing.consume(event, at: time), !exit.reachedVMM, exit.recordings == 1 else {
@@ -66,10 +65,11 @@ struct TracingCost: Equatable {
                 if let nanoseconds = exit.nanoseconds { spans.append(nanoseconds) }
             }
         }
+        func iteration(_ runs: [UInt64]) -> Double {
+            TimestampCounter.nanoseconds(runs.sorted()[runs.count / 2]) / Double(iterations(tracepoints.technique))
+        }
         return TracingCost(
-            tracepoints.technique,
-            plain: TimestampCounter.nanoseconds(plain) / Double(iterations(tracepoints.technique)),
-            traced: TimestampCounter.nanoseconds(traced) / Double(iterations(tracepoints.technique)), spans: spans)
+            tracepoints.technique, plain: iteration(plain), traced: iteration(traced), spans: spans)
     }
 
     /// mov esi, count; loop: (body) dec esi; jnz loop; out 0x80, al; jmp to the start

@@ -1,4 +1,5 @@
 import Glibc
+import MachineTesting
 import Testing
 
 @testable import Machine
@@ -19,7 +20,7 @@ import Testing
 
     private func configuration(_ title: String) throws -> MachineConfiguration {
         var configuration = MachineConfiguration(
-            kernel: try KernelImage(path: "/proc/self/exe"), memoryBytes: 64 << 20)
+            kernel: try KernelImage(path: "guest", bytes: ElfBuilder(code: [0xF4]).bytes), memoryBytes: 64 << 20)
         configuration.title = title
         return configuration
     }

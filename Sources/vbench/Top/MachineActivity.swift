@@ -20,7 +20,7 @@ struct MachineActivity: Equatable {
     var exitsPerSecond: Double
     /// CPU time of the process by time, 0 to 1 and more.
     var processorShare: Double
-    /// Time not spent with exits in the VMM, of the CPU time that the process had; 0 to 1.
+    /// The guest's part of that CPU time, as far as exits to the VMM tell; 0 to 1.
     var guestShare: Double
     /// Most frequent first.
     var reasons: [Reason]
@@ -36,6 +36,7 @@ struct MachineActivity: Equatable {
         seconds = now > new.ledger.startTSC ? Double(now - new.ledger.startTSC) / hertz : 0
         var exits = 0.0
         var busy = 0.0
+        var waiting = 0.0
         reasons = new.ledger.reasons.compactMap { reason in
             let before = old.ledger.reasons.first { $0.name == reason.name }
             // A hostile VM's counters may run backwards.
@@ -43,7 +44,7 @@ struct MachineActivity: Equatable {
             let spent = Double(reason.cycles.subtractingClamped(before?.cycles ?? 0)) / hertz
             exits += count
             // Waiting is no work.
-            if reason.name != ExitReason.halt.name { busy += spent }
+            if reason.name == ExitReason.halt.name { waiting += spent } else { busy += spent }
             guard reason.count > 0 else { return nil }
             return Reason(
                 name: reason.name, perSecond: count / elapsed, total: reason.count,
@@ -53,7 +54,10 @@ struct MachineActivity: Equatable {
         exitsPerSecond = exits / elapsed
         processorShare =
             Double(new.processorTicks.subtractingClamped(old.processorTicks)) / ticksPerSecond / elapsed
-        guestShare = max(0, min(1, processorShare - busy / elapsed))
+        // Exits are timed by the clock, whoever had the CPU: their part of the time not spent waiting is taken for their part of the
+        // CPU time.
+        let active = max(elapsed - waiting, busy)
+        guestShare = active > 0 ? min(1, processorShare * (1 - busy / active)) : 0
     }
 }
 

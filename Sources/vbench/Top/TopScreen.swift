@@ -64,15 +64,15 @@ struct TopScreen {
     // MARK: Columns
 
     private static let machineHeading =
-        right("PID", 7) + " " + left("BACKEND", 9) + left("WORKLOAD", 18) + right("TIME", 7) + right("CPU %", 7)
+        right("PID", 8) + " " + left("BACKEND", 9) + left("WORKLOAD", 17) + right("TIME", 7) + right("CPU %", 7)
         + right("GUEST %", 8) + right("EXITS/S", 9) + right("GUEST RAM", 14)
 
     private static func row(_ activity: MachineActivity) -> String {
         let machine = activity.machine
         let memory =
             (machine.guestBytes.map { "\(bytes($0)) of " } ?? "– of ") + bytes(machine.ledger.memoryBytes)
-        return right("\(machine.identity.pid)", 7) + " " + left(machine.ledger.backend, 9)
-            + left(machine.ledger.title, 18) + right(duration(activity.seconds), 7)
+        return right("\(machine.identity.pid)", 8) + " " + left(machine.ledger.backend, 9)
+            + left(machine.ledger.title, 17) + right(duration(activity.seconds), 7)
             + right(percent(activity.processorShare), 7) + right(percent(activity.guestShare), 8)
             + right(number(activity.exitsPerSecond), 9) + right(memory, 14)
     }
