@@ -9,7 +9,7 @@ struct TopJSON: Encodable {
         var guestShare: Double
         var exitsPerSecond: Double
         var residentBytes: UInt64
-        /// Null where it is not to be seen.
+        /// Absent where it is not to be seen.
         var guestBytes: UInt64?
         var guestMemoryBytes: UInt64
         var exits: [Exit]
@@ -19,7 +19,7 @@ struct TopJSON: Encodable {
         var reason: String
         var perSecond: Double
         var total: UInt64
-        /// Null where none happened meanwhile.
+        /// Absent where none happened meanwhile.
         var meanNanoseconds: Double?
         var timeShare: Double
     }
