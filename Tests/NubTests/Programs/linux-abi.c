@@ -10,9 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -345,12 +349,47 @@ static void timeAndFiles(void) {
     CHECK(length > 0 && (size_t)length == strlen(self) && memcmp(buffer, self, (size_t)length) == 0);
 }
 
+/// What programs ask of the file system and of descriptors in general.
+static void fileSystem(void) {
+    struct statfs information;
+    char buffer[16];
+    CHECK(statfs("/tmp", &information) == 0 && information.f_bsize > 0 && information.f_blocks > 0);
+    CHECK(statfs("/no/such", &information) == -1 && errno == ENOENT);
+    int file = open("/tmp/vectors", O_CREAT | O_RDWR | O_TRUNC, 0600);
+    CHECK(file >= 0 && fstatfs(file, &information) == 0 && information.f_namelen == 255);
+    struct iovec vectors[2] = {{"abc", 3}, {"defg", 4}};
+    CHECK(pwritev(file, vectors, 2, 5) == 7 && lseek(file, 0, SEEK_CUR) == 0);
+    struct iovec parts[2] = {{buffer, 2}, {buffer + 2, 5}};
+    CHECK(preadv(file, parts, 2, 5) == 7 && memcmp(buffer, "abcdefg", 7) == 0);
+    CHECK(preadv(file, parts, 2, -1) == -1 && errno == EINVAL);
+    CHECK(posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL) == 0);
+    struct stat status;
+    CHECK(fallocate(file, 0, 0, 5000) == 0 && fstat(file, &status) == 0 && status.st_size == 5000);
+    CHECK(pread(file, buffer, 7, 5) == 7 && memcmp(buffer, "abcdefg", 7) == 0);
+    CHECK(getpeername(file, 0, 0) == -1 && errno == ENOTSOCK && getpeername(77, 0, 0) == -1 && errno == EBADF);
+    int second = dup2(file, 40), third = dup2(file, 42);
+    CHECK(syscall(436, 40, 41, 0) == 0 && fcntl(second, F_GETFD) == -1 && fcntl(third, F_GETFD) == 0);
+    CHECK(syscall(436, 42, ~0u, 4) == 0 && fcntl(third, F_GETFD) == FD_CLOEXEC);
+    CHECK(syscall(436, 2, 1, 0) == -1 && errno == EINVAL);
+    CHECK(close(third) == 0 && close(file) == 0 && unlink("/tmp/vectors") == 0);
+    int ends[2];
+    CHECK(pipe(ends) == 0 && write(ends[1], "x", 1) == 1);
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(ends[0], &set);
+    struct timespec wait = {0, 1000};
+    CHECK(pselect(ends[0] + 1, &set, 0, 0, &wait, 0) == 1 && FD_ISSET(ends[0], &set));
+    CHECK(read(ends[0], buffer, 1) == 1 && pselect(ends[0] + 1, &set, 0, 0, &wait, 0) == 0);
+    CHECK(posix_fadvise(ends[0], 0, 0, 0) == ESPIPE && close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
 /// Random system calls with random arguments: the kernel must survive them, whatever becomes of the callers.
 static void hostileCalls(int rounds) {
     static const int excluded[] = {SYS_kill,  SYS_tgkill, SYS_tkill,  SYS_pause,   SYS_rt_sigsuspend, SYS_nanosleep,
                                    SYS_clock_nanosleep,   SYS_wait4,  SYS_poll,    SYS_ppoll,         SYS_select,
                                    SYS_futex, SYS_fork,   SYS_vfork,  SYS_clone,   435,               SYS_alarm,
-                                   SYS_setitimer,         SYS_exit,   SYS_exit_group, SYS_write,      SYS_writev};
+                                   SYS_setitimer,         SYS_exit,   SYS_exit_group, SYS_write,      SYS_writev,
+                                   SYS_pselect6,          SYS_pwritev};
     static char buffer[65536];
     for (int round = 0; round < rounds; round++) {
         pid_t child = fork();
@@ -442,6 +481,7 @@ int main(int count, char **arguments) {
     pipes();
     signals();
     timeAndFiles();
+    fileSystem();
     if (failures == 0) puts("linux-abi: all right");
     return failures != 0;
 }

@@ -40,6 +40,7 @@ system_call_table:
     CALL 23, systemCallSelect
     CALL 24, systemCallYield
     CALL 25, systemCallMremap
+    CALL 26, systemCallNothingToDo
     CALL 28, systemCallMadvise
     CALL 32, systemCallDup
     CALL 33, systemCallDup2
@@ -50,6 +51,19 @@ system_call_table:
     CALL 38, systemCallSetitimer
     CALL 39, systemCallGetpid
     CALL 40, systemCallSendfile
+    CALL 42, systemCallOnSocket
+    CALL 43, systemCallOnSocket
+    CALL 44, systemCallOnSocket
+    CALL 45, systemCallOnSocket
+    CALL 46, systemCallOnSocket
+    CALL 47, systemCallOnSocket
+    CALL 48, systemCallOnSocket
+    CALL 49, systemCallOnSocket
+    CALL 50, systemCallOnSocket
+    CALL 51, systemCallOnSocket
+    CALL 52, systemCallOnSocket
+    CALL 54, systemCallOnSocket
+    CALL 55, systemCallOnSocket
     CALL 56, system_call_clone
     CALL 57, system_call_fork
     CALL 58, system_call_vfork
@@ -96,16 +110,46 @@ system_call_table:
     CALL 110, systemCallGetppid
     CALL 111, systemCallGetpgrp
     CALL 112, systemCallSetsid
+    CALL 113, systemCallSetuid
+    CALL 114, systemCallSetuid
     CALL 115, systemCallGetgroups
+    CALL 116, systemCallSetuid
+    CALL 117, systemCallSetuid
+    CALL 118, systemCallGetresuid
+    CALL 119, systemCallSetuid
+    CALL 120, systemCallGetresuid
     CALL 121, systemCallGetpgid
     CALL 124, systemCallGetsid
     CALL 127, systemCallSigpending
     CALL 130, systemCallSigsuspend
     CALL 131, systemCallSigaltstack
+    CALL 135, systemCallPersonality
+    CALL 137, systemCallStatfs
+    CALL 138, systemCallFstatfs
+    CALL 140, systemCallGetpriority
+    CALL 143, systemCallSchedGetparam
+    CALL 145, systemCallSchedGetscheduler
+    CALL 149, systemCallNothingToDo
+    CALL 150, systemCallNothingToDo
+    CALL 151, systemCallNothingToDo
+    CALL 152, systemCallNothingToDo
     CALL 157, systemCallPrctl
     CALL 158, systemCallArchPrctl
     CALL 160, systemCallSetrlimit
+    CALL 162, systemCallNothingToDo
     CALL 186, systemCallGetpid
+    CALL 188, systemCallExtendedAttribute
+    CALL 189, systemCallExtendedAttribute
+    CALL 190, systemCallDescriptorAttribute
+    CALL 191, systemCallExtendedAttribute
+    CALL 192, systemCallExtendedAttribute
+    CALL 193, systemCallDescriptorAttribute
+    CALL 194, systemCallExtendedAttribute
+    CALL 195, systemCallExtendedAttribute
+    CALL 196, systemCallDescriptorAttribute
+    CALL 197, systemCallExtendedAttribute
+    CALL 198, systemCallExtendedAttribute
+    CALL 199, systemCallDescriptorAttribute
     CALL 200, systemCallTkill
     CALL 201, systemCallTime
     CALL 202, systemCallFutex
@@ -113,6 +157,7 @@ system_call_table:
     CALL 204, systemCallSchedGetaffinity
     CALL 217, systemCallGetdents64
     CALL 218, systemCallSetTidAddress
+    CALL 221, systemCallFadvise
     CALL 228, systemCallClockGettime
     CALL 229, systemCallClockGetres
     CALL 230, systemCallClockNanosleep
@@ -133,15 +178,21 @@ system_call_table:
     CALL 271, systemCallPpoll
     CALL 273, systemCallSetRobustList
     CALL 280, systemCallUtimes
+    CALL 285, systemCallFallocate
+    CALL 288, systemCallOnSocket
     CALL 292, systemCallDup3
     CALL 293, systemCallPipe2
+    CALL 295, systemCallPreadv
+    CALL 296, systemCallPwritev
     CALL 302, systemCallPrlimit64
+    CALL 306, systemCallFsync
     CALL 309, systemCallGetcpu
     CALL 316, systemCallRenameat2
     CALL 318, systemCallGetrandom
     CALL 332, systemCallStatx
     CALL 334, systemCallRseq
     CALL 435, system_call_clone3
+    CALL 436, systemCallCloseRange
     CALL 439, systemCallFaccessat
     CALL 510, systemCallRoundMark       // Nub's own
     CALL 511, systemCallNanobenchmark   // Nub's own

@@ -62,6 +62,33 @@ func systemCallWritev(_ descriptor: Int32, _ vectors: UInt64, _ count: UInt64) -
     return forEachVector(vectors, count) { file.pointee.write($0, $1, at: nil) }
 }
 
+/// Runs `transfer` at the offsets of consecutive pieces.
+private func forEachVector(
+    _ vectors: UInt64, _ count: UInt64, at offset: Int64, _ transfer: (UInt64, UInt64, UInt64) -> Int
+)
+    -> Int
+{
+    if offset < 0 { return -EINVAL }
+    var at = UInt64(offset)
+    return forEachVector(vectors, count) { address, bytes in
+        let moved = transfer(address, bytes, at)
+        if moved > 0 { at &+= UInt64(moved) }
+        return moved
+    }
+}
+
+@c(systemCallPreadv)
+func systemCallPreadv(_ descriptor: Int32, _ vectors: UInt64, _ count: UInt64, _ offset: Int64) -> Int {
+    guard let file = currentFile(descriptor) else { return -EBADF }
+    return forEachVector(vectors, count, at: offset) { file.pointee.read($0, $1, at: $2) }
+}
+
+@c(systemCallPwritev)
+func systemCallPwritev(_ descriptor: Int32, _ vectors: UInt64, _ count: UInt64, _ offset: Int64) -> Int {
+    guard let file = currentFile(descriptor) else { return -EBADF }
+    return forEachVector(vectors, count, at: offset) { file.pointee.write($0, $1, at: $2) }
+}
+
 /// Not offered for any pair of files, which the man page allows: callers go on with read and write.
 @c(systemCallSendfile)
 func systemCallSendfile(_ output: Int32, _ input: Int32) -> Int {
@@ -92,6 +119,22 @@ func systemCallClose(_ descriptor: Int32) -> Int {
         return -EBADF
     }
     OpenFile.release(file)
+    return 0
+}
+
+/// CLOSE_RANGE_CLOEXEC (4) marks instead of closing; CLOSE_RANGE_UNSHARE (2) means nothing without threads.
+@c(systemCallCloseRange)
+func systemCallCloseRange(_ first: UInt32, _ last: UInt32, _ flags: UInt32) -> Int {
+    if first > last || flags & ~6 != 0 { return -EINVAL }
+    if first >= UInt32(Process.maximumFiles) { return 0 }
+    let process = Scheduler.currentProcess
+    let above: UInt64 = last >= 63 ? .max : (2 << UInt64(last)) &- 1
+    let mask = above & ~((1 << UInt64(first)) &- 1)
+    if flags & 4 != 0 {
+        process.pointee.closeOnExec |= mask & process.pointee.openFiles
+    } else {
+        Process.closeFiles(process, mask: mask)
+    }
     return 0
 }
 

@@ -68,9 +68,10 @@ func systemCallVfork(_ frame: UnsafeMutablePointer<TrapFrame>) -> Int {
 
 @c(systemCallClone)
 func systemCallClone(_ frame: UnsafeMutablePointer<TrapFrame>) -> Int {
-    forkCurrentProcess(
+    let result = forkCurrentProcess(
         frame, flags: frame.pointee.rdi, stack: frame.pointee.rsi, parentIdentifier: frame.pointee.rdx,
         childIdentifier: frame.pointee.r10, threadPointer: frame.pointee.r8)
+    return result == -ENOSYS ? systemCallUnknown(56) : result
 }
 
 /// struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls.
@@ -80,9 +81,10 @@ func systemCallClone3(_ frame: UnsafeMutablePointer<TrapFrame>) -> Int {
     if frame.pointee.rsi < 64 || !UserMemory.load(&arguments, from: frame.pointee.rdi) { return -EINVAL }
     let stack = arguments[5] == 0 ? 0 : arguments[5] &+ arguments[6]
     // CLONE_CLEAR_SIGHAND only resets handlers that exec would reset a moment later.
-    return forkCurrentProcess(
+    let result = forkCurrentProcess(
         frame, flags: arguments[0], stack: stack, parentIdentifier: arguments[3], childIdentifier: arguments[2],
         threadPointer: arguments[7])
+    return result == -ENOSYS ? systemCallUnknown(435) : result
 }
 
 @c(systemCallExecve)
@@ -350,6 +352,34 @@ func systemCallFutex(_ address: UInt64, _ operation: UInt32, _ value: UInt32, _ 
         let before = Scheduler.blockedCount
         Scheduler.wake(channel)
         return Int(before &- Scheduler.blockedCount)
-    default: return -ENOSYS
+    default: return systemCallUnknown(202)
     }
 }
+
+// MARK: Identity and scheduling, of which there is one kind
+
+/// getresuid and getresgid: root.
+@c(systemCallGetresuid)
+func systemCallGetresuid(_ real: UInt64, _ effective: UInt64, _ saved: UInt64) -> Int {
+    let zero: UInt32 = 0
+    return UserMemory.store(zero, at: real) && UserMemory.store(zero, at: effective)
+        && UserMemory.store(zero, at: saved) ? 0 : -EFAULT
+}
+
+/// Niceness 0, which the kernel's getpriority returns as 20 (getpriority(2), C library/kernel differences).
+@c(systemCallGetpriority)
+func systemCallGetpriority() -> Int { 20 }
+
+@c(systemCallSchedGetparam)
+func systemCallSchedGetparam(_ identifier: Int32, _ result: UInt64) -> Int {
+    if process(orCurrent: identifier) == nil { return -ESRCH }
+    return UserMemory.store(UInt32(0), at: result) ? 0 : -EFAULT
+}
+
+/// SCHED_OTHER.
+@c(systemCallSchedGetscheduler)
+func systemCallSchedGetscheduler(_ identifier: Int32) -> Int { process(orCurrent: identifier) == nil ? -ESRCH : 0 }
+
+/// PER_LINUX, and nothing else.
+@c(systemCallPersonality)
+func systemCallPersonality(_ wanted: UInt32) -> Int { wanted == 0 || wanted == .max ? 0 : -EINVAL }
