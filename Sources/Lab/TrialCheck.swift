@@ -48,7 +48,8 @@ struct TrialCheck {
             digest.head.split(separator: "\n").prefix(10).map { "\(name): \($0)" }
         }
         return TrialFailure(
-            kind: .wrongResult, message: message,
+            kind: .wrongResult,
+            message: [message, result.missingSystemCalls].compactMap(\.self).joined(separator: "; "),
             diagnosis: lines("stdout", result.standardOutput) + lines("stderr", result.standardError))
     }
 }

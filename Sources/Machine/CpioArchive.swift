@@ -29,6 +29,9 @@ public struct CpioArchive: Sendable {
         case symbolicLink = 0o120000
     }
 
+    /// Of every entry, in seconds since 1970: the beginning of 2000. Programs take 0 for a time that is not known.
+    public static let modificationTime: UInt32 = 946_684_800
+
     private var bytes: [UInt8] = []
     private var entries: [String: Kind] = [:]
 
@@ -97,7 +100,9 @@ public struct CpioArchive: Sendable {
         let size = UInt32(contents.count)
         let nameSize = UInt32(name.utf8.count + 1)
         // Inode, mode, owner, group, links, time, size, device (2), special device (2), name size, checksum.
-        for field in [inode, mode, 0, 0, links, 0, size, 0, 0, 0, 0, nameSize, 0] { appendHexadecimal(field) }
+        for field in [inode, mode, 0, 0, links, Self.modificationTime, size, 0, 0, 0, 0, nameSize, 0] {
+            appendHexadecimal(field)
+        }
         bytes.append(contentsOf: name.utf8)
         bytes.append(0)
         pad()

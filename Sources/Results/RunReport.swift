@@ -100,6 +100,8 @@ public struct SuiteRecord: Codable, Sendable, Equatable {
     public var sha256: String?
     /// The suite with every default filled in; it validates as a suite file.
     public var resolved: JSON
+    /// What programs of the host were packed with; nil in reports of versions that did not say.
+    public var hostPrograms: [HostProgramRecord]?
 
     public init(name: String, path: String, sha256: String? = nil, resolved: JSON) {
         self.name = name
@@ -184,5 +186,36 @@ public struct TrialRecord: Codable, Sendable, Equatable {
         self.cpu = cpu
         self.startedSeconds = startedSeconds
         self.result = result
+    }
+}
+
+/// A program of the host as it was run: its file, and of a dynamically linked one the libraries.
+public struct HostProgramRecord: Codable, Sendable, Equatable {
+    public var workload: String
+    public var program: String
+    /// The program first.
+    public var files: [File]
+    /// Why there are none.
+    public var unavailable: String?
+
+    public init(workload: String, program: String, files: [File], unavailable: String? = nil) {
+        self.workload = workload
+        self.program = program
+        self.files = files
+        self.unavailable = unavailable
+    }
+
+    public struct File: Codable, Sendable, Equatable {
+        /// On the host.
+        public var path: String
+        public var bytes: UInt64
+        /// Lower-case hexadecimal SHA-256 of its contents.
+        public var sha256: String
+
+        public init(path: String, bytes: UInt64, sha256: String) {
+            self.path = path
+            self.bytes = bytes
+            self.sha256 = sha256
+        }
     }
 }

@@ -117,7 +117,7 @@ public struct Workload: Codable, Sendable, Equatable {
     }
 }
 
-/// The program of a workload: a static Linux x86-64 ELF.
+/// The program of a workload: a Linux x86-64 ELF.
 public enum Program: Sendable, Equatable {
     /// One that comes with vbench, by name.
     case builtIn(String)

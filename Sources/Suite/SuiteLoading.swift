@@ -37,29 +37,30 @@ extension Suite {
         return suite
     }
 
-    /// Host files that the suite names and this host lacks. Not part of validation: the workloads that need them fail
-    /// alone.
-    public func missingHostFiles() -> [SuiteProblem] {
-        var missing: [SuiteProblem] = []
-        func check(_ path: String, _ jsonPath: String) {
-            if !FileManager.default.isReadableFile(atPath: path) {
-                missing.append(
-                    SuiteProblem(
-                        path: jsonPath, position: nil, message: "cannot read the host file \(path)",
-                        suggestion: "install it, or correct the path"))
-            }
+    /// Files of the host that the suite names and that cannot be used here, each with its place.
+    ///
+    /// - Parameter problem: Why the file at a path cannot be used, or nil.
+    public func unusableHostFiles(_ problem: (_ path: String, _ use: HostFileUse) -> String?) -> [SuiteProblem] {
+        var found: [SuiteProblem] = []
+        func check(_ path: String, _ use: HostFileUse, _ jsonPath: String) {
+            guard let message = problem(path, use) else { return }
+            found.append(
+                SuiteProblem(
+                    path: jsonPath, position: nil, message: message, suggestion: "install it, or correct the path"))
         }
         let all = [("workloads", workloads), ("aggressors", aggressors)].flatMap { key, list in
             list.enumerated().map { ("$.\(key)[\($0)]", $1) }
         }
         for (place, workload) in all {
-            if case .host(let path) = workload.program { check(path, place + ".program.host") }
-            for (index, input) in workload.files.enumerated() {
-                if case .host(let path) = input.content { check(path, place + ".files[\(index)].host") }
+            if case .host(let path) = workload.program {
+                check(path, .program(environment: workload.environment), place + ".program.host")
             }
-            if case .host(let path)? = workload.standardInput { check(path, place + ".stdin.host") }
+            for (index, input) in workload.files.enumerated() {
+                if case .host(let path) = input.content { check(path, .input, place + ".files[\(index)].host") }
+            }
+            if case .host(let path)? = workload.standardInput { check(path, .standardInput, place + ".stdin.host") }
         }
-        return missing
+        return found
     }
 
     /// At most `Limits.fileBytes`, so that a device or a wrong file is not read without end.
@@ -91,4 +92,13 @@ extension Suite {
         }
         return bytes
     }
+}
+
+/// What a suite wants a file of the host for.
+public enum HostFileUse: Sendable, Equatable {
+    /// It is run, with this environment.
+    case program(environment: [String: String])
+    /// It, or the folder, goes into the guest's tree.
+    case input
+    case standardInput
 }

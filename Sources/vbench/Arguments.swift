@@ -1,5 +1,6 @@
 import ArgumentParser
 import Backends
+import Glibc
 
 extension BackendName: ExpressibleByArgument {}
 extension TraceRequest.Kind: ExpressibleByArgument {}
@@ -51,6 +52,22 @@ struct TreeMapping: ExpressibleByArgument {
         host = separator.map { String(argument[..<$0]) } ?? argument
         guest = separator.map { String(argument[argument.index(after: $0)...]) } ?? "/"
         guard !host.isEmpty else { return nil }
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` for the value that it has in vbench's own environment (empty where it has none).
+struct EnvironmentVariable: ExpressibleByArgument {
+    var name: String
+    var value: String
+
+    init?(argument: String) {
+        if let given = Assignment(argument: argument) {
+            (name, value) = (given.name, given.value)
+            return
+        }
+        guard !argument.isEmpty, !argument.contains("=") else { return nil }
+        name = argument
+        value = getenv(argument).map { String(cString: $0) } ?? ""
     }
 }
 

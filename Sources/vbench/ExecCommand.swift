@@ -52,8 +52,11 @@ struct ExecCommand: ParsableCommand {
     var trees: [TreeMapping] = []
 
     @Option(
-        name: .customLong("env"), help: ArgumentHelp("An environment variable. Repeatable.", valueName: "name=value"))
-    var environment: [Assignment] = []
+        name: .customLong("env"),
+        help: ArgumentHelp(
+            "An environment variable, with vbench's own value where none is given. Repeatable.",
+            valueName: "name[=value]"))
+    var environment: [EnvironmentVariable] = []
 
     @Option(help: ArgumentHelp("Guest memory, e.g. 256MiB.", valueName: "size"))
     var memory = ByteCount(bytes: 256 << 20)
@@ -64,7 +67,9 @@ struct ExecCommand: ParsableCommand {
     @Option(help: ArgumentHelp("CPU to pin to (default: not pinned).", valueName: "number"))
     var cpu: Int?
 
-    @Option(help: ArgumentHelp("File that is the program's standard input.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "File that is the program's standard input; - reads vbench's own to its end first.", valueName: "file"))
     var stdin: String?
 
     @Option(help: ArgumentHelp("Working directory in the VM's tree.", valueName: "path"))
@@ -169,7 +174,11 @@ struct ExecCommand: ParsableCommand {
         var given: [GuestFile] = []
         for tree in trees { given += try Self.expand(host: tree.host, guest: tree.guest, option: "--tree") }
         for file in files { given += try Self.expand(host: file.host, guest: file.guest) }
-        if let stdin { given += try Self.expand(host: stdin, guest: "\(Job.standardInputPath)", option: "--stdin") }
+        if stdin == "-" {
+            given.append(GuestFile(hostPath: try Self.ownInput(), guestPath: "\(Job.standardInputPath)"))
+        } else if let stdin {
+            given += try Self.expand(host: stdin, guest: "\(Job.standardInputPath)", option: "--stdin")
+        }
         let tree = GuestTree(given)
         // A program that is in the tree already has its libraries there.
         if command[0].hasPrefix("/"), tree.entry(at: command[0])?.kind == .file { return (command[0], given) }
@@ -185,6 +194,9 @@ struct ExecCommand: ParsableCommand {
 
     /// Passes on how the program ended.
     private func finish(_ result: TrialResult) throws {
+        if result.status != .exited(code: 0), let missing = result.missingSystemCalls {
+            Terminal.complain("vbench: \(missing)")
+        }
         switch result.status {
         case .exited(let code): throw ExitCode(code & 0xFF)
         case .signaled(let signal):
@@ -216,6 +228,26 @@ struct ExecCommand: ParsableCommand {
         }
         let path = absolute(name)
         return (path, path)
+    }
+
+    /// All of vbench's own standard input, as a file without a name.
+    private static func ownInput() throws -> String {
+        do {
+            let folder = try TemporaryFolder.make("vbench-stdin")
+            defer { rmdir(folder) }
+            let path = folder + "/stdin"
+            let file = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
+            unlink(path)
+            let input = Descriptor(owning: dup(STDIN_FILENO))
+            while let bytes = try input.read(upTo: 1 << 16), !bytes.isEmpty { try file.write(bytes) }
+            // Open to the end of this process: so long the path below leads to it.
+            let kept = fcntl(file.number, F_DUPFD_CLOEXEC, 0)
+            guard kept >= 0 else { throw SystemError("keep the standard input open") }
+            return "/proc/\(getpid())/fd/\(kept)"
+        } catch {
+            Terminal.complain("vbench: --stdin -: \(error)")
+            throw ExitStatus.execMachineFailed
+        }
     }
 
     private static func absolute(_ path: String) -> String {

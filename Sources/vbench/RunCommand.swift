@@ -81,7 +81,7 @@ struct RunCommand: ParsableCommand {
             progress.note("backend \(record.name) is not available: \(record.reason ?? "") (\(record.remedy ?? ""))")
         }
         if let load = HostSurvey.disturbance { progress.note("warning: \(load)") }
-        for problem in suite.missingHostFiles() { progress.note("warning: \(problem)") }
+        for problem in suite.unusableHostFiles(SuiteArguments.problem) { progress.note("warning: \(problem)") }
 
         let seed = seed ?? suite.seed
         let plan = Plan(

@@ -25,4 +25,21 @@ enum SuiteArguments {
             throw unreadable ? ExitStatus.noInput : ExitStatus.invalidSuite
         }
     }
+
+    /// Why a file of the host that a suite names cannot be used, or nil: a program's libraries and all of a folder are looked for.
+    static func problem(withHostFile path: String, _ use: HostFileUse) -> String? {
+        do {
+            switch use {
+            case .program(let environment):
+                _ = try ProgramPack(
+                    host: path, guest: path, environment: environment.map { "\($0.key)=\($0.value)" })
+            case .input: _ = try HostTree.entries(host: path, guest: "/")
+            case .standardInput:
+                guard try HostTree.entries(host: path, guest: "/").first?.kind == .file else {
+                    return "\(path): a folder, which cannot be standard input"
+                }
+            }
+            return nil
+        } catch { return "\(error)" }
+    }
 }

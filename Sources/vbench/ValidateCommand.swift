@@ -19,7 +19,9 @@ struct ValidateCommand: ParsableCommand {
 
     func run() throws {
         let suite = try SuiteArguments.load(path)
-        for problem in suite.missingHostFiles() { Terminal.complain("warning: \(path): \(problem)") }
+        for problem in suite.unusableHostFiles(SuiteArguments.problem) {
+            Terminal.complain("warning: \(path): \(problem)")
+        }
         let trials = suite.workloads.reduce(0) { sum, workload in
             sum + workload.backends.reduce(0) { $0 + workload.variants(on: $1).count * workload.trials }
         }

@@ -45,7 +45,7 @@ struct ElfBytes {
 }
 
 /// A folder that is removed with its owner.
-final class TemporaryFolder {
+final class TemporaryFolder: Sendable {
     let url: URL
 
     init() throws {

@@ -70,8 +70,8 @@ struct SuiteLoadingTests {
         #expect(suite.workloads[0].program == .host(path: base + "/bin/tool"))
         #expect(suite.workloads[1].files[0].content == .host(path: base + "/s.json"))
         #expect(
-            suite.missingHostFiles().map(\.path) == [
-                "$.workloads[0].program.host", "$.workloads[0].stdin.host", "$.workloads[1].program.host",
-            ])
+            suite.unusableHostFiles { path, use in
+                path == "/absent" && use == .program(environment: [:]) || use == .standardInput ? "gone" : nil
+            }.map(\.path) == ["$.workloads[0].stdin.host", "$.workloads[1].program.host"])
     }
 }

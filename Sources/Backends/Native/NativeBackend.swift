@@ -62,7 +62,7 @@ private struct NativeTrial {
         self.program = program
         do {
             tree = try ScratchTree(
-                files: specification.files, workingDirectory: specification.workingDirectory, program: program)
+                files: specification.files, workingDirectory: specification.workingDirectory, program: file.guestPath)
         } catch {
             throw TrialFailure(kind: .invalid, message: "native: cannot lay out the program's files: \(error)")
         }

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Machine
 import Results
 
 /// The program's file tree, laid out in a private folder of the host; removed with its owner.
@@ -108,5 +109,8 @@ final class ScratchTree {
             }
         }
         fchmod(copy.number, mode_t(file.mode))
+        // As in a guest: gzip, for one, writes its input's time down.
+        let time = timespec(tv_sec: Int(CpioArchive.modificationTime), tv_nsec: 0)
+        futimens(copy.number, [time, time])
     }
 }
