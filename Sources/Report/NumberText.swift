@@ -29,6 +29,14 @@ enum NumberText {
         scaled(value, units: [("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9)])
     }
 
+    /// "0.25", "72", "12,733": cycles of an operation, in full.
+    static func cycles(_ value: Double) -> String {
+        guard value >= 9.95 else { return String(format: "%.2g", value) }
+        var digits = Array(String(Int(value.rounded())))
+        for index in stride(from: digits.count - 3, to: 0, by: -3) { digits.insert(",", at: index) }
+        return String(digits)
+    }
+
     /// A ratio: "1.03", "12.4", "273".
     static func ratio(_ value: Double) -> String {
         value < 10 ? String(format: "%.2f", value) : threeDigits(value)

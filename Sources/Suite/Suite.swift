@@ -7,6 +7,9 @@ public struct Suite: Codable, Sendable, Equatable {
     public var name: String
     /// What the suite is for, in a sentence; may be empty.
     public var description: String
+    /// The publication that the suite reproduces, a name of `Vocabulary.publications`; nil for none. Its runs get a text that sets the
+    /// published figures beside theirs.
+    public var reproduces: String?
     /// Seeds the order of trials, generated files and the guests' random numbers.
     public var seed: UInt64
     /// How the first rounds of each trial are treated.

@@ -31,8 +31,8 @@ struct SuiteReader {
 
     private func suite(_ cursor: JSONCursor) -> Suite? {
         let keys = [
-            "$schema", "name", "description", "seed", "trials", "warmup", "profile", "backends", "defaults",
-            "variants", "workloads", "aggressors", "colocation",
+            "$schema", "name", "description", "reproduces", "seed", "trials", "warmup", "profile", "backends",
+            "defaults", "variants", "workloads", "aggressors", "colocation",
         ]
         guard let object = cursor.object(keys: keys, expected: "a suite, an object,") else { return nil }
         _ = object["$schema"]?.string()
@@ -52,6 +52,7 @@ struct SuiteReader {
 
         var suite = Suite(name: name ?? "", backends: defaults.backends, workloads: [])
         suite.description = object["description"]?.string() ?? ""
+        suite.reproduces = object["reproduces"]?.choice(of: Vocabulary.publications, "publication")
         suite.seed = object["seed"]?.integer(in: Limits.seeds, "a seed") ?? suite.seed
         suite.warmup = object["warmup"].flatMap(warmup) ?? suite.warmup
         suite.profile = object["profile"]?.bool() ?? suite.profile

@@ -5,6 +5,9 @@ public struct Vocabulary: Sendable {
     /// Those of a suite that names none.
     public static let defaultBackends = ["native", "kvm", "software"]
 
+    /// Publications that a suite may reproduce.
+    public static let publications = ["adams-agesen-2006"]
+
     public var backends: [String]
     /// Built-in programs; nil accepts any well-formed name.
     public var programs: [String]?

@@ -38,7 +38,8 @@ struct VBench: ParsableCommand {
         subcommands: [
             RunCommand.self, ValidateCommand.self, DoctorCommand.self, ListCommand.self, ExecCommand.self,
             BootCommand.self,
-            CompareCommand.self, ExitsCommand.self, ExplainCommand.self, TargetsCommand.self, TopCommand.self,
+            CompareCommand.self, ExitsCommand.self, ExplainCommand.self, PaperCommand.self, TargetsCommand.self,
+            TopCommand.self,
             TrialChildCommand.self,
             BootChildCommand.self,
         ])
