@@ -26,7 +26,9 @@ struct ReportFigures {
     }
 
     /// Nanoseconds of an operation, or of a run; of the first metric, or that of the name.
-    func time(_ workload: String, _ backend: String, _ variant: String = "default", metric name: String? = nil) -> Figure {
+    func time(_ workload: String, _ backend: String, _ variant: String = "default", metric name: String? = nil)
+        -> Figure
+    {
         let (metric, reason) = metric(workload, backend, variant, name)
         return metric?.time ?? .unavailable(reason: reason)
     }

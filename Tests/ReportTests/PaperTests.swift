@@ -8,7 +8,8 @@ struct PaperTests {
 
     /// Every nanobenchmark takes these cycles an operation natively, under the software VMM (direct, then default) and under KVM.
     private func report(
-        native: Double? = 10, direct: Double = 40, software: Double = 20, hardware: Double? = 400, assisted: Bool = false
+        native: Double? = 10, direct: Double = 40, software: Double = 20, hardware: Double? = 400,
+        assisted: Bool = false
     ) -> RunReport {
         var report = SampleReport.empty(
             resolved: ["name": "s", "workloads": [], "reproduces": "adams-agesen-2006"])
@@ -62,10 +63,12 @@ struct PaperTests {
 
     @Test func verdictsAreOfTheMeasuredFigures() throws {
         let software = PaperMarkdown.text(PaperReproduction(report()))
-        #expect(software.contains("In 2006 the hardware VMM was faster; here the software VMM is, by a factor of 20.0."))
+        #expect(
+            software.contains("In 2006 the hardware VMM was faster; here the software VMM is, by a factor of 20.0."))
         #expect(software.contains("In 2006 the software VMM was faster, and is here, by a factor of 20.0."))
         let hardware = PaperMarkdown.text(PaperReproduction(report(hardware: 10)))
-        #expect(hardware.contains("In 2006 the software VMM was faster; here the hardware VMM is, by a factor of 2.00."))
+        #expect(
+            hardware.contains("In 2006 the software VMM was faster; here the hardware VMM is, by a factor of 2.00."))
     }
 
     @Test func saysWhatTheHardwareColumnIs() {
@@ -104,7 +107,8 @@ struct PaperTests {
             exit("translation", count: 99, totalCycles: 9_000_000, in: "program"),
         ]
         trial.bootNanoseconds = 3e6
-        report.cells.append(SampleReport.cell(PaperReproduction.bootWorkload, "software", [trial, trial], variant: "direct"))
+        report.cells.append(
+            SampleReport.cell(PaperReproduction.bootWorkload, "software", [trial, trial], variant: "direct"))
         report.analyze()
         let technique = try #require(PaperReproduction(report).bootHalt.techniques.first)
         #expect(technique.counts == ["translation": 15])

@@ -59,7 +59,9 @@ struct BootHaltBreakdown: Sendable {
 
     /// A table of the reasons, dearest first, and the time that booting takes.
     func markdown() -> String {
-        guard !techniques.isEmpty else { return "Not measured: the report has no workload `\(PaperReproduction.bootWorkload)`.\n" }
+        guard !techniques.isEmpty else {
+            return "Not measured: the report has no workload `\(PaperReproduction.bootWorkload)`.\n"
+        }
         let shown = techniques.filter { $0.missing == nil }
         var text = techniques.compactMap { technique in
             technique.missing.map { "Not measured (\(technique.title)): \($0).\n\n" }

@@ -34,12 +34,14 @@ public enum PaperMarkdown {
 
                 """
         case true?:
-            text += "- KVM is hardware-assisted\(paper.flavour.map { " (flavour `\($0)`)" } ?? "") and uses nested paging where the CPU has "
+            text +=
+                "- KVM is hardware-assisted\(paper.flavour.map { " (flavour `\($0)`)" } ?? "") and uses nested paging where the CPU has "
                 + "it; the paper's CPU had none, so that shadow page tables under hardware assistance are not shown.\n"
         case nil:
             text += "- The report does not say whether KVM is hardware-assisted.\n"
         }
-        text += "- The guest is Nub, a small kernel of this project, where the paper ran Linux, Windows and FrobOS; applications are "
+        text +=
+            "- The guest is Nub, a small kernel of this project, where the paper ran Linux, Windows and FrobOS; applications are "
             + "today's, not SPEC's.\n"
         text += "- Ring 0 has no native column: an operation that ring 3 cannot do has no native figure here.\n"
         for absence in paper.absences { text += "- \(absence)\n" }
@@ -48,7 +50,10 @@ public enum PaperMarkdown {
 
     private static func nanobenchmarks(_ paper: PaperReproduction) -> String {
         var table = MarkdownTable(
-            ["cycles", "2006: native", "software", "hardware", "here: native", "software, direct", "software", "hardware"])
+            [
+                "cycles", "2006: native", "software", "hardware", "here: native", "software, direct", "software",
+                "hardware",
+            ])
         for (benchmark, row) in paper.nanobenchmarks {
             let published = PublishedFigures.cycles(benchmark)
             table.row(
@@ -121,16 +126,20 @@ public enum PaperMarkdown {
                     let ratio = native.map { ", \(NumberText.ratio(time / $0)) ×" } ?? ""
                     return NumberText.time(nanoseconds: time * count) + ratio
                 })
-        var text = "## forkwait\n\nFork, exit and wait: system calls, page-table writes, page faults and context switches.\n\n"
+        var text =
+            "## forkwait\n\nFork, exit and wait: system calls, page-table writes, page faults and context switches.\n\n"
         text += table.render() + "\n"
         if let now = PaperReproduction.winner(paper.forkwait) {
             let (fast, slow) = (min(now.software, now.hardware), max(now.software, now.hardware))
-            text += "In 2006 the software VMM was 2.9 times as fast as the hardware VMM; here \(now.technique.text) is "
+            text +=
+                "In 2006 the software VMM was 2.9 times as fast as the hardware VMM; here \(now.technique.text) is "
                 + "\(NumberText.ratio(slow / fast)) times as fast as the other. "
             if let native, now.software < native {
-                text += "The software VMM beats the host's own kernel: what runs in it is Nub, whose fork does much less than Linux'.\n"
+                text +=
+                    "The software VMM beats the host's own kernel: what runs in it is Nub, whose fork does much less than Linux'.\n"
             } else {
-                text += "The guest's kernel is Nub, whose fork does less than Linux', so the ratio to native flatters both VMMs.\n"
+                text +=
+                    "The guest's kernel is Nub, whose fork does less than Linux', so the ratio to native flatters both VMMs.\n"
             }
         }
         return text + missing([paper.forkwait])
@@ -142,7 +151,8 @@ public enum PaperMarkdown {
         for row in paper.compute { table.row([row.name] + row.figures.dropFirst().map(ratio)) }
         table.row(["**\(paper.computeMean.name)**"] + paper.computeMean.figures.dropFirst().map(ratio))
         table.row(["2006: SPECint 2000, mean", "about 1.04", "–", "–"])
-        return "## Programs that compute\n\nIn place of SPECint 2000: programs that stay in ring 3.\n\n\(table.render())\n"
+        return
+            "## Programs that compute\n\nIn place of SPECint 2000: programs that stay in ring 3.\n\n\(table.render())\n"
             + "Then as now: what does not enter the kernel runs at nearly native speed under either technique.\n"
             + missing(paper.compute)
     }
@@ -169,13 +179,15 @@ public enum PaperMarkdown {
         for line in PublishedFigures.transitions {
             table.row([line.what, NumberText.cycles(line.pentium4), NumberText.cycles(line.core2)])
         }
-        var text = "## Cost of a transition\n\nFrom the paper's table of micro-architectural costs:\n\n\(table.render())\n"
+        var text =
+            "## Cost of a transition\n\nFrom the paper's table of micro-architectural costs:\n\n\(table.render())\n"
         if let row = paper.furtherNanobenchmarks.first(where: { $0.name == "world-switch" }) {
             let here = row.figures[PaperReproduction.hardware]
-            text += here.value.map {
-                "Here the cheapest round trip from guest to VMM and back takes \(NumberText.cycles($0)) cycles under KVM"
-                    + (paper.isHardwareAssisted == false ? ", which is not hardware-assisted" : "") + ".\n"
-            } ?? "Here: not measured, \(here.reason ?? "no reason given").\n"
+            text +=
+                here.value.map {
+                    "Here the cheapest round trip from guest to VMM and back takes \(NumberText.cycles($0)) cycles under KVM"
+                        + (paper.isHardwareAssisted == false ? ", which is not hardware-assisted" : "") + ".\n"
+                } ?? "Here: not measured, \(here.reason ?? "no reason given").\n"
         } else {
             text += "Here: not measured, the report has no `world-switch`.\n"
         }

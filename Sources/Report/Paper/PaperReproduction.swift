@@ -95,7 +95,8 @@ public struct PaperReproduction: Sendable {
         computeMean = Self.geometricMeans(compute)
         applications = slowdowns(
             workloads.filter {
-                !SoftwareTargets.programNames.contains($0) && !["nanobench", "forkwait", Self.bootWorkload].contains($0)
+                !SoftwareTargets.programNames.contains($0)
+                    && !["nanobench", "forkwait", Self.bootWorkload].contains($0)
             })
         bootHalt = BootHaltBreakdown(report, workload: Self.bootWorkload)
         let kvm = report.backends.first { $0.name == "kvm" }
