@@ -51,13 +51,14 @@ struct TransitionCosts {
 
         let registers = (0..<16).map { cpu[$0] }
         let flags = cpu.state.pointee.rflags
+        let vectors = cpu.copyOfFPUState()
         callout = Self.median(cpu, at: Self.calloutOffset)
         systemCall = Self.median(cpu, at: Self.systemCallOffset)
         fault = Self.median(cpu, at: Self.faultOffset)
         for register in 0..<16 { cpu[register] = registers[register] }
         cpu.state.pointee.rflags = flags
         cpu.state.pointee.kick = 0
-        cpu.resetFPU()
+        cpu.restoreFPUState(vectors)
     }
 
     private static func median(_ cpu: VirtualCPU, at offset: UInt64) -> UInt64 {

@@ -169,6 +169,19 @@ final class VirtualCPU {
         area.storeBytes(of: 0x1F80, toByteOffset: 24, as: UInt32.self)
     }
 
+    /// The XSAVE image, for `restoreFPUState`.
+    func copyOfFPUState() -> [UInt8] {
+        let area = UnsafeRawPointer(bitPattern: UInt(state.pointee.xsave))!
+        return [UInt8](UnsafeRawBufferPointer(start: area, count: Self.xsaveBytes))
+    }
+
+    /// - Parameter image: of `copyOfFPUState`.
+    func restoreFPUState(_ image: [UInt8]) {
+        precondition(image.count == Self.xsaveBytes, "an image of this CPU's size")
+        let area = UnsafeMutableRawPointer(bitPattern: UInt(state.pointee.xsave))!
+        image.withUnsafeBytes { area.copyMemory(from: $0.baseAddress!, byteCount: Self.xsaveBytes) }
+    }
+
     private var registers: UnsafeMutablePointer<UInt64> {
         UnsafeMutableRawPointer(state).assumingMemoryBound(to: UInt64.self)
     }
