@@ -84,12 +84,7 @@ public struct PaperReproduction: Sendable {
         forkwait = row("forkwait") { figures.time("forkwait", $0.backend, $0.variant) }
         let workloads = Self.workloads(report)
         func slowdowns(_ names: [String]) -> [Row] {
-            names.map { name in
-                row(name) { column in
-                    // Programs without variants have one software cell, which is both columns' only in the adaptive one.
-                    figures.slowdown(name, column.backend, column.variant)
-                }
-            }
+            names.map { name in row(name) { figures.slowdown(name, $0.backend, $0.variant) } }
         }
         compute = slowdowns(workloads.filter { SoftwareTargets.programNames.contains($0) })
         computeMean = Self.geometricMeans(compute)
