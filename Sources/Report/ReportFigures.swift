@@ -14,7 +14,16 @@ struct ReportFigures {
         }
         let metrics = cell.analysis?.metrics ?? []
         let found = name == nil ? metrics.first : metrics.first { $0.name == name }
-        return (found, cell.skipped ?? cell.analysis?.failures.first ?? "\(workload) gave no such time")
+        return (
+            found,
+            cell.skipped ?? cell.analysis?.failures.first ?? lack(of: name, in: cell) ?? "\(workload) gave no such time"
+        )
+    }
+
+    /// What the program itself says of a phase that it has not.
+    private func lack(of phase: String?, in cell: CellRecord) -> String? {
+        guard let phase else { return nil }
+        return cell.trials.lazy.compactMap { $0.result.countersUnavailable["program." + phase] }.first
     }
 
     /// Median of paired ratios to the native time; of the first metric, or that of the name.

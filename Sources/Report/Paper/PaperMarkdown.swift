@@ -73,10 +73,11 @@ public enum PaperMarkdown {
         let groups = paper.nanobenchmarks.flatMap { benchmark, row -> [LogScaleChart.Group] in
             let published = PublishedFigures.cycles(benchmark)
             func bar(_ label: String, _ figure: PublishedFigures.Figure) -> LogScaleChart.Bar {
-                .init(label: label, value: figure.number, note: Self.text(figure))
+                .init(label: label, value: figure.number, note: figure == .absent ? "not given" : Self.text(figure))
             }
             let now = zip(["native", "direct", "software", "hardware"], row.figures).map { label, figure in
-                LogScaleChart.Bar(label: label, value: figure.value, note: figure.value.map { cycles(.init($0)) } ?? "")
+                LogScaleChart.Bar(
+                    label: label, value: figure.value, note: figure.value.map { cycles(.init($0)) } ?? "not measured")
             }
             return [
                 .init(
@@ -105,7 +106,8 @@ public enum PaperMarkdown {
         guard !paper.furtherNanobenchmarks.isEmpty else { return "" }
         var table = MarkdownTable(["cycles"] + PaperReproduction.columns.map(\.title))
         for row in paper.furtherNanobenchmarks { table.row(["**\(row.name)**"] + row.figures.map(cycles)) }
-        return "## Further operations\n\nNot in the paper. What each does: `Workloads/README.md`.\n\n" + table.render()
+        return "## Further operations\n\nNot in the paper. What each does: `docs/nanobenchmarks.md`.\n\n"
+            + table.render()
     }
 
     private static func forkwait(_ paper: PaperReproduction) -> String {
@@ -170,8 +172,9 @@ public enum PaperMarkdown {
     private static func bootHalt(_ paper: PaperReproduction) -> String {
         "## Boot and halt: overheads by source\n\n"
             + "The paper breaks the overhead of booting and halting Windows XP down by source. Here: of a guest that starts Nub, runs a "
-            + "program that does next to nothing, and ends. Milliseconds in exits of a kind, from reset to the program and from its end to "
-            + "the machine's, mean of the trials.\n\n" + paper.bootHalt.markdown()
+            + "program that does next to nothing, and ends. Time in exits of a kind and their number, from reset to the program and from its end to "
+            + "the machine's, mean of the trials; what KVM handles itself is from a profile trial.\n\n"
+            + paper.bootHalt.markdown()
     }
 
     private static func transitions(_ paper: PaperReproduction) -> String {

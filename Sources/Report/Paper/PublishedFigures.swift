@@ -112,8 +112,8 @@ enum PaperNanobenchmark: CaseIterable {
         case .portRead:
             "Emulated within translated code by a call; hardware has to exit to the VMM, as then."
         case .cr8Write:
-            "Virtual CR8 is a word in memory to translated code. Hardware got a TPR shadow for it after 2006 (VT-x TPR shadow, "
-                + "AMD-V V_TPR), so it need not exit either."
+            "The paper's translated code wrote a word in memory; here the write leaves translated code for the VMM's interrupt "
+                + "controller. Hardware got a TPR shadow for it after 2006 (VT-x TPR shadow, AMD-V V_TPR) and need not exit."
         case .callReturn:
             "Return targets are verified in line, so a translated return still costs more than the CPU's predicted one."
         case .pageFault:
