@@ -61,6 +61,12 @@ struct PaperTests {
         #expect(abs(mean - 40) < 1e-9)
     }
 
+    @Test func theFindingOnComputingProgramsIsHeldAgainstTheMeans() {
+        #expect(PaperMarkdown.text(PaperReproduction(report())).contains("Here it does not: the slowest mean is 40.0"))
+        let near = report(native: 10, direct: 10, software: 10.1, hardware: 10.2)
+        #expect(PaperMarkdown.text(PaperReproduction(near)).contains("So it does here."))
+    }
+
     @Test func verdictsAreOfTheMeasuredFigures() throws {
         let software = PaperMarkdown.text(PaperReproduction(report()))
         #expect(
