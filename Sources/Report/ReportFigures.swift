@@ -1,4 +1,5 @@
 import Results
+import Statistics
 
 /// Looks figures up in a report.
 struct ReportFigures {
@@ -75,5 +76,14 @@ struct ReportFigures {
         }
         guard cycles > 0 else { return .unavailable(reason: "nothing was translated") }
         return Figure(instructions / (cycles / hertz))
+    }
+}
+
+extension Figure {
+    /// Unavailable unless there are values and all of them are positive.
+    init(geometricMeanOf values: [Double]) {
+        do { self.init(try Observations(values).geometricMean()) } catch {
+            self = .unavailable(reason: "\(error)")
+        }
     }
 }

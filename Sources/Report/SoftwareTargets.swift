@@ -1,4 +1,3 @@
-import Foundation
 import Results
 
 /// What the software VMM shall reach, taken from a report of `Workloads/suites/bench-software.json`.
@@ -82,7 +81,7 @@ public struct SoftwareTargets: Sendable {
             let reason = figures.compactMap(\.reason).first ?? "no times"
             return .unavailable(reason: "\(values.count) programs have a time, not \(fewestPrograms) (\(reason))")
         }
-        return Figure(exp(values.reduce(0) { $0 + log($1) } / Double(values.count)))
+        return Figure(geometricMeanOf: values)
     }
 
     private static func largest(_ figures: [Figure]) -> Figure {

@@ -124,7 +124,7 @@ public struct PaperReproduction: Sendable {
             let values = rows.map { $0.figures[column] }
             if let missing = values.first(where: { $0.value == nil }) { return missing }
             guard !values.isEmpty else { return .unavailable(reason: "no program that computes was run") }
-            return Figure(exp(values.reduce(0) { $0 + log($1.value!) } / Double(values.count)))
+            return Figure(geometricMeanOf: values.compactMap(\.value))
         }
         return Row(name: "geometric mean", figures: figures)
     }
